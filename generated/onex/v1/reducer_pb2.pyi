@@ -1,0 +1,272 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from onex.v1 import common_pb2 as _common_pb2
+from onex.v1 import intent_pb2 as _intent_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AggregationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AGGREGATION_METHOD_UNSPECIFIED: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_SUM: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_AVERAGE: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_COUNT: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_CUSTOM: _ClassVar[AggregationMethod]
+AGGREGATION_METHOD_UNSPECIFIED: AggregationMethod
+AGGREGATION_METHOD_SUM: AggregationMethod
+AGGREGATION_METHOD_AVERAGE: AggregationMethod
+AGGREGATION_METHOD_COUNT: AggregationMethod
+AGGREGATION_METHOD_CUSTOM: AggregationMethod
+
+class ReductionConfig(_message.Message):
+    __slots__ = ("state_key", "aggregation_method", "reducer", "version", "field", "parameters")
+    STATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATION_METHOD_FIELD_NUMBER: _ClassVar[int]
+    REDUCER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    state_key: str
+    aggregation_method: AggregationMethod
+    reducer: str
+    version: str
+    field: str
+    parameters: _struct_pb2.Struct
+    def __init__(self, state_key: _Optional[str] = ..., aggregation_method: _Optional[_Union[AggregationMethod, str]] = ..., reducer: _Optional[str] = ..., version: _Optional[str] = ..., field: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class FsmAction(_message.Message):
+    __slots__ = ("action", "payload")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    payload: _common_pb2.Payload
+    def __init__(self, action: _Optional[str] = ..., payload: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class TransactionConfig(_message.Message):
+    __slots__ = ("state_keys", "rollback_on_error")
+    STATE_KEYS_FIELD_NUMBER: _ClassVar[int]
+    ROLLBACK_ON_ERROR_FIELD_NUMBER: _ClassVar[int]
+    state_keys: _containers.RepeatedScalarFieldContainer[str]
+    rollback_on_error: bool
+    def __init__(self, state_keys: _Optional[_Iterable[str]] = ..., rollback_on_error: _Optional[bool] = ...) -> None: ...
+
+class StreamingConfig(_message.Message):
+    __slots__ = ("enabled", "chunk_size")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    chunk_size: int
+    def __init__(self, enabled: _Optional[bool] = ..., chunk_size: _Optional[int] = ...) -> None: ...
+
+class MemoryManagement(_message.Message):
+    __slots__ = ("buffer_size_mb",)
+    BUFFER_SIZE_MB_FIELD_NUMBER: _ClassVar[int]
+    buffer_size_mb: int
+    def __init__(self, buffer_size_mb: _Optional[int] = ...) -> None: ...
+
+class BackupConfig(_message.Message):
+    __slots__ = ("backup_location", "version", "backup_type")
+    BACKUP_LOCATION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_TYPE_FIELD_NUMBER: _ClassVar[int]
+    backup_location: str
+    version: str
+    backup_type: str
+    def __init__(self, backup_location: _Optional[str] = ..., version: _Optional[str] = ..., backup_type: _Optional[str] = ...) -> None: ...
+
+class BackupRecord(_message.Message):
+    __slots__ = ("timestamp", "correlation_id", "state", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    timestamp: _timestamp_pb2.Timestamp
+    correlation_id: str
+    state: _common_pb2.Payload
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ReducerContract(_message.Message):
+    __slots__ = ("correlation_id", "input_data", "reduction_config", "transaction_config", "streaming_config", "memory_management", "backup_config", "current_state", "fsm_action", "occurred_at", "action_id", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DATA_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MANAGEMENT_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_STATE_FIELD_NUMBER: _ClassVar[int]
+    FSM_ACTION_FIELD_NUMBER: _ClassVar[int]
+    OCCURRED_AT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: str
+    input_data: _common_pb2.Payload
+    reduction_config: ReductionConfig
+    transaction_config: TransactionConfig
+    streaming_config: StreamingConfig
+    memory_management: MemoryManagement
+    backup_config: BackupConfig
+    current_state: _common_pb2.Payload
+    fsm_action: FsmAction
+    occurred_at: _timestamp_pb2.Timestamp
+    action_id: str
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., transaction_config: _Optional[_Union[TransactionConfig, _Mapping]] = ..., streaming_config: _Optional[_Union[StreamingConfig, _Mapping]] = ..., memory_management: _Optional[_Union[MemoryManagement, _Mapping]] = ..., backup_config: _Optional[_Union[BackupConfig, _Mapping]] = ..., current_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class StateMetadata(_message.Message):
+    __slots__ = ("previous_state", "new_state", "transition", "intents_emitted", "state_key", "final", "epoch")
+    PREVIOUS_STATE_FIELD_NUMBER: _ClassVar[int]
+    NEW_STATE_FIELD_NUMBER: _ClassVar[int]
+    TRANSITION_FIELD_NUMBER: _ClassVar[int]
+    INTENTS_EMITTED_FIELD_NUMBER: _ClassVar[int]
+    STATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    previous_state: str
+    new_state: str
+    transition: str
+    intents_emitted: int
+    state_key: str
+    final: bool
+    epoch: int
+    def __init__(self, previous_state: _Optional[str] = ..., new_state: _Optional[str] = ..., transition: _Optional[str] = ..., intents_emitted: _Optional[int] = ..., state_key: _Optional[str] = ..., final: _Optional[bool] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class ReductionMetrics(_message.Message):
+    __slots__ = ("records_processed", "reduction_ratio", "state_size", "execution_time")
+    RECORDS_PROCESSED_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_RATIO_FIELD_NUMBER: _ClassVar[int]
+    STATE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_TIME_FIELD_NUMBER: _ClassVar[int]
+    records_processed: int
+    reduction_ratio: float
+    state_size: int
+    execution_time: _duration_pb2.Duration
+    def __init__(self, records_processed: _Optional[int] = ..., reduction_ratio: _Optional[float] = ..., state_size: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class ReducerOutput(_message.Message):
+    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state")
+    CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
+    STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_METRICS_FIELD_NUMBER: _ClassVar[int]
+    INTENTS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    correlation_id: str
+    aggregated_data: _common_pb2.Payload
+    state_metadata: StateMetadata
+    reduction_metrics: ReductionMetrics
+    intents: _containers.RepeatedCompositeFieldContainer[_intent_pb2.Intent]
+    state: _common_pb2.Payload
+    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class ExecuteReductionRequest(_message.Message):
+    __slots__ = ("contract",)
+    CONTRACT_FIELD_NUMBER: _ClassVar[int]
+    contract: ReducerContract
+    def __init__(self, contract: _Optional[_Union[ReducerContract, _Mapping]] = ...) -> None: ...
+
+class ExecuteReductionResponse(_message.Message):
+    __slots__ = ("output",)
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    output: ReducerOutput
+    def __init__(self, output: _Optional[_Union[ReducerOutput, _Mapping]] = ...) -> None: ...
+
+class StreamReductionRequest(_message.Message):
+    __slots__ = ("contract", "chunk")
+    CONTRACT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    contract: ReducerContract
+    chunk: ReductionChunk
+    def __init__(self, contract: _Optional[_Union[ReducerContract, _Mapping]] = ..., chunk: _Optional[_Union[ReductionChunk, _Mapping]] = ...) -> None: ...
+
+class ReductionChunk(_message.Message):
+    __slots__ = ("sequence", "data")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    data: _common_pb2.Payload
+    def __init__(self, sequence: _Optional[int] = ..., data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class ReductionProgress(_message.Message):
+    __slots__ = ("sequence", "records_processed", "memory_bytes")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_PROCESSED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    records_processed: int
+    memory_bytes: int
+    def __init__(self, sequence: _Optional[int] = ..., records_processed: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class StreamReductionResponse(_message.Message):
+    __slots__ = ("progress", "output")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    progress: ReductionProgress
+    output: ReducerOutput
+    def __init__(self, progress: _Optional[_Union[ReductionProgress, _Mapping]] = ..., output: _Optional[_Union[ReducerOutput, _Mapping]] = ...) -> None: ...
+
+class Transition(_message.Message):
+    __slots__ = ("action", "sources", "target", "payload_schema")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    target: str
+    payload_schema: _struct_pb2.Struct
+    def __init__(self, action: _Optional[str] = ..., sources: _Optional[_Iterable[str]] = ..., target: _Optional[str] = ..., payload_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class Reducer(_message.Message):
+    __slots__ = ("name", "version", "description", "states", "initial_state", "final_states", "transitions", "state_schema")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_STATE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_STATES_FIELD_NUMBER: _ClassVar[int]
+    TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    STATE_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    description: str
+    states: _containers.RepeatedScalarFieldContainer[str]
+    initial_state: str
+    final_states: _containers.RepeatedScalarFieldContainer[str]
+    transitions: _containers.RepeatedCompositeFieldContainer[Transition]
+    state_schema: _struct_pb2.Struct
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., states: _Optional[_Iterable[str]] = ..., initial_state: _Optional[str] = ..., final_states: _Optional[_Iterable[str]] = ..., transitions: _Optional[_Iterable[_Union[Transition, _Mapping]]] = ..., state_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ListReducersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListReducersResponse(_message.Message):
+    __slots__ = ("reducers",)
+    REDUCERS_FIELD_NUMBER: _ClassVar[int]
+    reducers: _containers.RepeatedCompositeFieldContainer[Reducer]
+    def __init__(self, reducers: _Optional[_Iterable[_Union[Reducer, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""What the four nodes share: server lifecycle, errors, payloads, templates, health, settings and telemetry."""

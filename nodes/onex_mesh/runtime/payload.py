@@ -1,0 +1,172 @@
+"""Payloads and their Python values.
+
+JSON travels as `google.protobuf.Value`, so that any tool can read it; its numbers are doubles, so integers beyond ±2^53
+are refused with the path of their field rather than rounded (F22). Bytes pass through untouched.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import math
+import uuid
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from google.protobuf import struct_pb2
+from onex.v1 import common_pb2
+from onex_lease.errors import ValidationError
+
+JSON_TYPE = "application/json"
+BYTES_TYPE = "application/octet-stream"
+ARROW_TYPE = "application/vnd.apache.arrow.stream"
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+_INT_LIMIT = 2**53
+_DEPTH_LIMIT = 64
+
+
+def json_payload(value: object) -> common_pb2.Payload:
+    """A JSON payload of a plain value.
+
+    Raises:
+        ValidationError: A part cannot be JSON; its path is in the message.
+    """
+    payload = common_pb2.Payload(content_type=JSON_TYPE)
+    fill_value(payload.json, value)
+    return payload
+
+
+def bytes_payload(data: bytes, content_type: str = BYTES_TYPE) -> common_pb2.Payload:
+    """A payload of raw bytes."""
+    return common_pb2.Payload(data=data, content_type=content_type)
+
+
+def from_payload(payload: common_pb2.Payload) -> Json | bytes:
+    """The value of a payload: plain JSON, or bytes; None where the payload holds nothing.
+
+    Bytes of type application/json are parsed.
+
+    Raises:
+        ValidationError: The bytes claim to be JSON and are not, or the payload is a location (to be fetched first).
+    """
+    match payload.WhichOneof("content"):
+        case "json":
+            return from_value(payload.json)
+        case "data":
+            if payload.content_type == JSON_TYPE:
+                return parse_json(payload.data)
+            return payload.data
+        case "location":
+            raise ValidationError(
+                "the payload is stored elsewhere and was not fetched", violations=(("location", "not fetched"),)
+            )
+        case _:
+            return None
+
+
+def parse_json(data: bytes) -> Json:
+    """The JSON value of bytes.
+
+    Raises:
+        ValidationError: They are not JSON.
+    """
+    try:
+        value: Json = json.loads(data)
+    except ValueError as error:
+        raise ValidationError(f"not JSON: {error}", violations=(("data", str(error)),)) from error
+    return value
+
+
+def to_value(value: object) -> struct_pb2.Value:
+    """The protobuf Value of a plain value; see `fill_value`."""
+    message = struct_pb2.Value()
+    fill_value(message, value)
+    return message
+
+
+def fill_value(message: struct_pb2.Value, value: object, path: str = "", depth: int = 0) -> None:
+    """Writes a plain value into a protobuf Value.
+
+    Decimal, UUID, date, datetime and string enums become strings; everything else that is not JSON is refused.
+
+    Raises:
+        ValidationError: The value or a part of it cannot be JSON; its path is in the message.
+    """
+    if value is None:
+        message.null_value = struct_pb2.NULL_VALUE
+    elif isinstance(value, bool):
+        message.bool_value = value
+    elif isinstance(value, str):
+        message.string_value = value.value if isinstance(value, enum.Enum) else value
+    elif isinstance(value, int):
+        if not -_INT_LIMIT <= value <= _INT_LIMIT:
+            raise _refused(path, f"the integer {value} is beyond ±2^53 and would be rounded; send it as a string")
+        message.number_value = value
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _refused(path, f"{value} is not JSON")
+        message.number_value = value
+    elif isinstance(value, Mapping):
+        if depth >= _DEPTH_LIMIT:
+            raise _refused(path, f"nested deeper than {_DEPTH_LIMIT} levels")
+        fields = message.struct_value.fields
+        message.struct_value.SetInParent()
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _refused(path, f"the key {key!r} is not a string")
+            fill_value(fields[key], item, f"{path}.{key}" if path else key, depth + 1)
+    elif isinstance(value, list | tuple):
+        if depth >= _DEPTH_LIMIT:
+            raise _refused(path, f"nested deeper than {_DEPTH_LIMIT} levels")
+        items = message.list_value.values
+        message.list_value.SetInParent()
+        for index, item in enumerate(value):
+            fill_value(items.add(), item, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, decimal.Decimal | uuid.UUID):
+        message.string_value = str(value)
+    elif isinstance(value, datetime.datetime | datetime.date):
+        message.string_value = value.isoformat()
+    else:
+        raise _refused(path, f"a {type(value).__name__} cannot be JSON")
+
+
+def from_value(message: struct_pb2.Value) -> Json:
+    """The plain value of a protobuf Value. Whole numbers come back as int."""
+    kind = message.WhichOneof("kind")
+    if kind == "string_value":
+        return message.string_value
+    if kind == "number_value":
+        number = message.number_value
+        return int(number) if number.is_integer() and abs(number) <= _INT_LIMIT else number
+    if kind == "struct_value":
+        return {key: from_value(item) for key, item in message.struct_value.fields.items()}
+    if kind == "list_value":
+        return [from_value(item) for item in message.list_value.values]
+    if kind == "bool_value":
+        return message.bool_value
+    return None
+
+
+def from_struct(message: struct_pb2.Struct) -> dict[str, Json]:
+    """The plain dict of a protobuf Struct."""
+    return {key: from_value(item) for key, item in message.fields.items()}
+
+
+def to_struct(values: Mapping[str, object]) -> struct_pb2.Struct:
+    """The protobuf Struct of a plain mapping.
+
+    Raises:
+        ValidationError: A part cannot be JSON; its path is in the message.
+    """
+    message = struct_pb2.Struct()
+    for key, item in values.items():
+        fill_value(message.fields[key], item, key, 1)
+    return message
+
+
+def _refused(path: str, text: str) -> ValidationError:
+    return ValidationError(f"{path or 'value'}: {text}", violations=((path or "value", text),))
