@@ -244,7 +244,7 @@ def code_of(error: OnexError) -> grpc.StatusCode:
     return CODES.get(error.reason, grpc.StatusCode.UNKNOWN)
 
 
-def to_proto(error: OnexError, *, node_kind: common_pb2.NodeKind.ValueType) -> common_pb2.OnexError:
+def to_proto(error: OnexError, *, node_kind: common_pb2.NodeKind) -> common_pb2.OnexError:
     """The error as it travels inside of results, with its chain of causes."""
     message = common_pb2.OnexError(
         reason=error.reason,

@@ -23,7 +23,7 @@ JSON_TYPE = "application/json"
 BYTES_TYPE = "application/octet-stream"
 ARROW_TYPE = "application/vnd.apache.arrow.stream"
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _INT_LIMIT = 2**53
 _DEPTH_LIMIT = 64
