@@ -1,0 +1,1 @@
+"""Examples of what people build with onex-mesh."""
