@@ -58,7 +58,7 @@ INTENT_STATUS_COMPLETED: IntentStatus
 INTENT_STATUS_FAILED: IntentStatus
 
 class Intent(_message.Message):
-    __slots__ = ("intent_id", "intent_type", "target", "payload", "priority", "correlation_id", "idempotency_key", "retry_policy", "metadata", "custom_type")
+    __slots__ = ("intent_id", "intent_type", "target", "payload", "priority", "correlation_id", "idempotency_key", "retry_policy", "metadata", "custom_type", "step_id")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class Intent(_message.Message):
     RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_TYPE_FIELD_NUMBER: _ClassVar[int]
+    STEP_ID_FIELD_NUMBER: _ClassVar[int]
     intent_id: str
     intent_type: IntentType
     target: str
@@ -86,7 +87,8 @@ class Intent(_message.Message):
     retry_policy: _common_pb2.RetryPolicy
     metadata: _containers.ScalarMap[str, str]
     custom_type: str
-    def __init__(self, intent_id: _Optional[str] = ..., intent_type: _Optional[_Union[IntentType, str]] = ..., target: _Optional[str] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., priority: _Optional[_Union[IntentPriority, str]] = ..., correlation_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., retry_policy: _Optional[_Union[_common_pb2.RetryPolicy, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., custom_type: _Optional[str] = ...) -> None: ...
+    step_id: str
+    def __init__(self, intent_id: _Optional[str] = ..., intent_type: _Optional[_Union[IntentType, str]] = ..., target: _Optional[str] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., priority: _Optional[_Union[IntentPriority, str]] = ..., correlation_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., retry_policy: _Optional[_Union[_common_pb2.RetryPolicy, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., custom_type: _Optional[str] = ..., step_id: _Optional[str] = ...) -> None: ...
 
 class IntentResult(_message.Message):
     __slots__ = ("intent_id", "status", "result", "error", "attempts", "replayed", "execution_time")

@@ -211,9 +211,23 @@ class StepFailedError(OnexError):
 
 
 class WorkflowExecutionError(OnexError):
-    """A workflow was aborted (R104)."""
+    """A workflow was aborted (R104).
+
+    Its status carries `pipeline`: the errors of all nodes that the workflow crossed.
+    """
 
     reason = "WORKFLOW_ABORTED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        correlation_id: str = "",
+        error_context: Mapping[str, object] | None = None,
+        pipeline: common_pb2.PipelineErrorContext | None = None,
+    ) -> None:
+        super().__init__(message, correlation_id=correlation_id, error_context=error_context)
+        self.pipeline = pipeline
 
 
 class CancelledError(OnexError):
@@ -316,14 +330,11 @@ def from_proto(message: common_pb2.OnexError) -> OnexError:
     return error
 
 
-def to_status(
-    error: OnexError, pipeline: common_pb2.PipelineErrorContext | None = None, *, node: str = ""
-) -> status_pb2.Status:
+def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
     """The `google.rpc.Status` that an RPC ends with.
 
     Args:
         error: The error.
-        pipeline: The errors of all nodes that the request crossed, for a failed workflow.
         node: Which node answers, for people.
     """
     metadata = {"correlation_id": error.correlation_id, "retryable": str(error.retryable).lower()}
@@ -347,8 +358,8 @@ def to_status(
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(100)
         _attach(status, retry)
-    if pipeline is not None:
-        _attach(status, pipeline)
+    if isinstance(error, WorkflowExecutionError) and error.pipeline is not None:
+        _attach(status, error.pipeline)
     return status
 
 

@@ -1,0 +1,1 @@
+"""The ORCHESTRATOR node: coordinates the other three, as the only writer of each workflow."""

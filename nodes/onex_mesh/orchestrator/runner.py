@@ -1,0 +1,514 @@
+"""Runs one workflow: the impure shell around the machine. It leases, dispatches, commits and keeps time.
+
+One task per workflow. Results of actions come in as events; after each batch of events the machine decides again. The
+order of a round is what makes it durable: pure steps are handed out at once, then one transaction commits what is known
+and what is about to happen, and only then do effects leave the mesh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
+
+from onex_lease import Ownership, Session
+from onex_mesh.orchestrator.core import actions, machine, records
+from onex_mesh.orchestrator.core.plan import Plan
+from onex_mesh.orchestrator.ports import ActionDispatcher, WorkflowJournal
+from onex_mesh.runtime import errors
+
+log = structlog.get_logger(__name__)
+
+WORK_AT_RISK_S = 0.05
+"""Uncommitted work of pure steps that makes a commit worth its cost."""
+BYTES_AT_RISK = 512 * 1024
+"""Uncommitted result bytes that make a commit due: a transaction of etcd is bounded."""
+
+_FENCED = frozenset(("LEASE_EXPIRED", "LEASE_INVALID", "EPOCH_MISMATCH"))
+_ETCD_RETRY_S = 0.2
+
+
+class OwnershipLostError(Exception):
+    """The workflow belongs to somebody else now, or to nobody; this runner must not touch it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a workflow ended."""
+
+    state: workflow_pb2.WorkflowState
+    epoch: int
+    lease_id: str
+    result: workflow_pb2.OrchestrationResult
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What runners share."""
+
+    journal: WorkflowJournal
+    dispatcher: ActionDispatcher
+    session: Callable[[], Session]
+    address: str
+
+
+@dataclass(slots=True)
+class Handed:
+    """An action that was handed out."""
+
+    steps: tuple[int, ...]
+    record: action_pb2.ActionRecord
+    intents: bool = False
+
+
+class WorkflowRunner:
+    """Runs one workflow from where it stands to its end."""
+
+    def __init__(
+        self,
+        services: Services,
+        plan: Plan,
+        contract: workflow_pb2.OrchestratorContract,
+        *,
+        start_action_id: str,
+        ownership: Ownership | None = None,
+        state: workflow_pb2.WorkflowState | None = None,
+        recovered: records.Recovered | None = None,
+    ) -> None:
+        """A runner of a new workflow, or of one taken over (then with ownership, state and recovered)."""
+        self._services = services
+        self._plan = plan
+        self._contract = contract
+        self._start_action_id = start_action_id
+        self._ownership = ownership
+        self._results = recovered.results if recovered is not None else records.Results()
+        self._inputs = actions.Inputs(plan, contract, self._results)
+        self._due: dict[int, list[intent_pb2.Intent]] = {}
+        self._began = time.monotonic()
+        if state is not None:
+            self._committed: machine.Progress | None = records.read_progress(state)
+            self._progress = machine.recover(records.forget_omitted(plan, self._committed, self._results))
+            self._state = state
+            for step_id, intents in recovered.due.items() if recovered is not None else ():
+                self._due[plan.index_of[step_id]] = list(intents)
+        else:
+            self._committed = None
+            self._progress = machine.begin(plan)
+            self._state = self._fresh_state()
+        self._worked_s = records_seconds(self._state)
+        self._handed: dict[str, Handed] = {}
+        self._inbox: list[action_pb2.ActionResult] = []
+        self._wake = asyncio.Event()
+        self._stop: machine.Stopped | None = None
+        # What the next commit will hold.
+        self._new_records: list[action_pb2.ActionRecord] = []
+        self._new_results: list[workflow_pb2.StepResult] = []
+        self._new_intents: list[intent_pb2.Intent] = []
+        self._new_bytes = 0
+        self._at_risk_s = 0.0
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[int] = loop.create_future()
+        """The epoch of the first commit by this runner, once it is made."""
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow."""
+        return self._contract.workflow_id
+
+    async def run(self) -> Outcome:
+        """Runs the workflow to its end.
+
+        Raises:
+            OwnershipLostError: The lease is over; somebody else will go on from the last commit.
+            WorkflowExistsError: There is a workflow of that id already.
+            LeaseConflictError: Somebody else owns that id.
+        """
+        try:
+            while True:
+                outcome = await self._round()
+                if outcome is not None:
+                    return outcome
+        except BaseException as error:
+            if not self.started.done():
+                self.started.set_exception(error if isinstance(error, Exception) else OwnershipLostError())
+                self.started.exception()  # whoever waits for it sees it; nobody has to
+            raise
+        finally:
+            self._give_up_handed()
+
+    def stop(self, stopped: machine.Stopped) -> None:
+        """Ends the workflow early, with the next commit."""
+        self._stop = stopped
+        self._wake.set()
+
+    async def _round(self) -> Outcome | None:
+        self._wake.clear()
+        await self._take_in()
+        now = time.time()
+        decision = machine.decide(self._plan, self._progress, now)
+        if decision.finished:
+            return await self._finish()
+        if self._ownership is not None and decision.pure:
+            for group in decision.pure:
+                self._hand_out_pure(group, now)
+            if self._inbox:
+                return None
+        leaving = [self._hand_out_effect(step, now) for step in decision.effects]
+        leaving += [self._hand_out_intents(step, now) for step in decision.intents]
+        if leaving or self._ownership is None or self._commit_is_due():
+            await self._commit()
+            for action, service_name in filter(None, leaving):
+                self._send(action, service_name)
+            return None
+        await self._wait(decision.wake_at, now)
+        return None
+
+    async def _wait(self, wake_at: float | None, now: float) -> None:
+        deadline = self._deadline()
+        until = min((at for at in (wake_at, deadline) if at is not None), default=None)
+        if until is None:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(until - now, 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            self._wake.set()
+
+    def _deadline(self) -> float | None:
+        if not self._plan.timeout_s:
+            return None
+        return records.instant(self._state.started_at) + self._plan.timeout_s
+
+    # Events
+
+    async def _take_in(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        for result in inbox:
+            handed = self._handed.pop(result.action_id, None)
+            if handed is not None:
+                await self._take_result(handed, result)
+        deadline = self._deadline()
+        if self._stop is None and deadline is not None and time.time() >= deadline:
+            error = errors.ActionExpiredError(
+                f"the workflow did not end within {self._plan.timeout_s:g} s",
+                correlation_id=self._contract.correlation_id,
+            )
+            message = errors.to_proto(error, node_kind=common_pb2.NODE_KIND_ORCHESTRATOR)
+            self._stop = machine.Stopped(workflow_pb2.WORKFLOW_STATUS_ABORTED, message)
+        if self._stop is not None:
+            self._evolve(self._stop)
+
+    async def _take_result(self, handed: Handed, result: action_pb2.ActionResult) -> None:
+        handed.record.status = result.status
+        handed.record.executed_by = result.executed_by
+        if result.HasField("error"):
+            await self._require_ownership(result.error)
+        if handed.intents:
+            self._intents_done(handed.steps[0], result)
+            return
+        for output in result.outputs:
+            self._step_done(self._plan.index_of[output.step_id], output, result.executed_by)
+        rest = handed.steps[len(result.outputs) :]
+        if result.HasField("error") and rest:
+            self._step_failed(rest[0], result.error, result.executed_by)
+            rest = rest[1:]
+        if rest:
+            self._evolve(machine.NotReached(rest))
+
+    async def _require_ownership(self, error: common_pb2.OnexError) -> None:
+        """A node that refuses our lease may be right: ask etcd, and stop if it is (F1)."""
+        if error.reason not in _FENCED or self._ownership is None:
+            return
+        own = self._ownership
+        try:
+            await self._services.journal.check(own.workflow_id, own.lease_id, own.fencing_token, own.epoch)
+        except (errors.LeaseExpiredError, errors.LeaseInvalidError, errors.EpochMismatchError) as refused:
+            raise OwnershipLostError(refused.message) from refused
+        # etcd says that we own it: the node's view was behind. Trying again will do.
+        error.retryable = True
+
+    def _step_done(self, index: int, output: action_pb2.StepOutput, executed_by: str) -> None:
+        step = self._plan.steps[index]
+        failure = output.error if output.HasField("error") else actions.too_large(output, step)
+        if failure is not None:
+            self._step_failed(index, failure, executed_by)
+            return
+        attempts = self._progress.steps[index].attempts
+        status = workflow_pb2.STEP_STATUS_COMPLETED
+        emitted: list[intent_pb2.Intent] = []
+        if output.HasField("reduction"):
+            emitted = actions.emitted_intents(step, output, self._contract.correlation_id)
+            self._state.reducer_states[step.state_key].CopyFrom(actions.reducer_state(step, output))
+            if emitted:
+                status = workflow_pb2.STEP_STATUS_EXECUTING_INTENTS
+                self._due[index] = emitted
+                self._new_intents.extend(emitted)
+        result = actions.step_result(output, status, attempts, executed_by)
+        if result.HasField("result"):
+            self._inputs.add(step.step_id, result.result)
+        self._keep(result)
+        self._at_risk_s += actions.work_s(output)
+        self._evolve(machine.Succeeded(index, has_intents=bool(emitted)))
+
+    def _step_failed(self, index: int, error: common_pb2.OnexError, executed_by: str) -> None:
+        error.correlation_id = error.correlation_id or self._contract.correlation_id
+        self._evolve(machine.Failed(index, error, time.time(), random.random()))
+        after = self._progress.steps[index]
+        self._keep(
+            workflow_pb2.StepResult(
+                step_id=self._plan.steps[index].step_id,
+                status=after.status,
+                attempts=after.attempts,
+                error=error,
+                executed_by=executed_by,
+            )
+        )
+
+    def _intents_done(self, index: int, result: action_pb2.ActionResult) -> None:
+        step = self._plan.steps[index]
+        rows = result.outputs[0].intents.results if result.outputs else []
+        error = result.error if result.HasField("error") else actions.failed_intent(rows)
+        if not result.outputs and error is None:
+            error = errors.to_proto(
+                errors.InternalError("the node returned no results"), node_kind=common_pb2.NODE_KIND_EFFECT
+            )
+        attempts = self._progress.steps[index].attempts
+        done = {row.intent_id for row in rows if row.status == intent_pb2.INTENT_STATUS_COMPLETED}
+        self._due[index] = [intent for intent in self._due[index] if intent.intent_id not in done]
+        if error is not None:
+            self._keep(workflow_pb2.StepResult(step_id=step.step_id, intent_results=rows, attempts=attempts))
+            self._step_failed(index, error, result.executed_by)
+            return
+        self._keep(
+            workflow_pb2.StepResult(
+                step_id=step.step_id,
+                status=workflow_pb2.STEP_STATUS_COMPLETED,
+                attempts=attempts,
+                intent_results=rows,
+            )
+        )
+        self._evolve(machine.IntentsExecuted(index))
+
+    def _evolve(self, event: machine.Event) -> None:
+        self._progress = machine.evolve(self._plan, self._progress, event)
+
+    def _keep(self, result: workflow_pb2.StepResult) -> None:
+        self._results.add(result)
+        kept = records.without_large_result(result)
+        self._new_results.append(kept)
+        self._new_bytes += kept.ByteSize()
+
+    # Handing out
+
+    def _issuer(self, epoch: int) -> actions.Issuer:
+        own = self._ownership
+        return actions.Issuer(
+            workflow_id=self.workflow_id,
+            correlation_id=self._contract.correlation_id,
+            name=self._plan.name,
+            start_action_id=self._start_action_id,
+            lease_id=own.lease_id if own is not None else "",
+            fencing_token=own.fencing_token if own is not None else 0,
+            epoch=epoch,
+        )
+
+    def _epoch(self) -> int:
+        return self._ownership.epoch if self._ownership is not None else 0
+
+    def _hand_out_pure(self, group: tuple[int, ...], now: float) -> None:
+        steps = [self._plan.steps[i] for i in group]
+        command = self._inputs.chain(steps) if len(steps) > 1 else None
+        if command is None:
+            group, steps = group[:1], steps[:1]
+        self._evolve(machine.Dispatched(group))
+        try:
+            if command is None:
+                command = self._inputs.command(steps[0], self._state.reducer_states)
+        except errors.ValidationError as error:
+            self._step_failed(group[0], _own_error(error), "")
+            self._wake.set()
+            return
+        attempt = self._progress.steps[group[0]].attempts
+        action = actions.task(self._issuer(self._epoch()), steps, attempt, command, now)
+        self._remember(action, group)
+        self._send(action, steps[0].service_name)
+
+    def _hand_out_effect(self, index: int, now: float) -> tuple[action_pb2.Action, str] | None:
+        step = self._plan.steps[index]
+        self._evolve(machine.Dispatched((index,)))
+        try:
+            command = self._inputs.command(step, self._state.reducer_states)
+        except errors.ValidationError as error:
+            self._step_failed(index, _own_error(error), "")
+            return None
+        attempt = self._progress.steps[index].attempts
+        action = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now)
+        self._remember(action, (index,))
+        return action, step.service_name
+
+    def _hand_out_intents(self, index: int, now: float) -> tuple[action_pb2.Action, str]:
+        step = self._plan.steps[index]
+        self._evolve(machine.IntentsDispatched(index))
+        command = action_pb2.Command(intents=intent_pb2.IntentBatch(intents=self._due.get(index, [])))
+        attempt = self._progress.steps[index].attempts
+        action = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now, part="intents")
+        self._remember(action, (index,), intents=True)
+        return action, ""
+
+    def _remember(self, action: action_pb2.Action, steps: tuple[int, ...], *, intents: bool = False) -> None:
+        record = actions.record_of(action)
+        self._handed[action.action_id] = Handed(steps, record, intents)
+        self._new_records.append(record)
+
+    def _send(self, action: action_pb2.Action, service_name: str) -> None:
+        own = self._ownership
+        assert own is not None
+        if action.action_id not in self._handed:
+            return
+        # The first effects are issued before the lease is there: its proof is filled in now.
+        action.lease_id = own.lease_id
+        action.fencing_token = own.fencing_token
+        self._services.dispatcher.submit(action, service_name, self._on_result)
+
+    def _on_result(self, result: action_pb2.ActionResult) -> None:
+        self._inbox.append(result)
+        self._wake.set()
+
+    def _give_up_handed(self) -> None:
+        """Cancels what is still under way: siblings of a step that aborted the workflow (R109), or all of it."""
+        for action_id, handed in self._handed.items():
+            handed.record.status = action_pb2.ACTION_STATUS_CANCELLED
+            self._services.dispatcher.cancel(action_id)
+        self._handed.clear()
+
+    # Committing
+
+    def _commit_is_due(self) -> bool:
+        if self._plan.every_step and self._new_results:
+            return True
+        return self._at_risk_s >= WORK_AT_RISK_S or self._new_bytes >= BYTES_AT_RISK
+
+    async def _commit(self, output: common_pb2.Payload | None = None) -> None:
+        """Commits what is known. An etcd that is away is waited for as long as the session lasts."""
+        record = self._record(output)
+        final = self._progress.final
+        while True:
+            try:
+                if self._ownership is None:
+                    self._ownership = await self._services.journal.start(
+                        self._services.session(), record, address=self._services.address, final=final
+                    )
+                else:
+                    await self._services.journal.commit(self._ownership, record, final=final)
+                break
+            except errors.EtcdUnavailableError:
+                self._services.session().require_valid()
+                await asyncio.sleep(_ETCD_RETRY_S)
+            except (errors.LeaseExpiredError, errors.LeaseInvalidError) as error:
+                raise OwnershipLostError(error.message) from error
+            except (errors.EpochMismatchError, errors.StateConflictError) as error:
+                raise OwnershipLostError(error.message) from error
+            except errors.PayloadTooLargeError as error:
+                if output is None and not record.results and not record.intents:
+                    raise
+                record, output, final = self._give_up(error), None, True
+        self._committed = self._progress
+        if not self.started.done():
+            self.started.set_result(self._ownership.epoch)
+
+    def _record(self, output: common_pb2.Payload | None) -> workflow_pb2.Commit:
+        now = time.time()
+        epoch = self._epoch() + 1
+        brought = {self._plan.index_of[row.step_id]: epoch for row in self._new_results if row.HasField("result")}
+        records.write_steps(self._state, self._progress, self._committed, brought)
+        self._state.updated_at.CopyFrom(records.timestamp(now))
+        self._state.execution_time.CopyFrom(records.duration(self._worked_s + time.monotonic() - self._began))
+        record = workflow_pb2.Commit(
+            workflow_id=self.workflow_id,
+            actions=self._new_records,
+            results=self._new_results,
+            intents=self._new_intents,
+            state=self._state,
+            output=output,
+        )
+        if self._ownership is None:
+            record.contract.CopyFrom(self._contract)
+            record.actions.insert(0, self._start_record(now))
+        self._new_records = []
+        self._new_results = []
+        self._new_intents = []
+        self._new_bytes = 0
+        self._at_risk_s = 0.0
+        return record
+
+    def _start_record(self, now: float) -> action_pb2.ActionRecord:
+        action = action_pb2.Action(
+            action_id=self._start_action_id,
+            action_type=action_pb2.ACTION_TYPE_START_WORKFLOW,
+            correlation_id=self._contract.correlation_id,
+            issued_at=records.timestamp(now),
+            workflow_id=self.workflow_id,
+            target_node=common_pb2.NODE_KIND_REDUCER,
+        )
+        return action_pb2.ActionRecord(action=action, status=action_pb2.ACTION_STATUS_COMPLETED)
+
+    def _give_up(self, error: errors.PayloadTooLargeError) -> workflow_pb2.Commit:
+        """What cannot be committed cannot go on: aborts the workflow with a record that fits."""
+        message = _own_error(error)
+        self._progress = machine.evolve(
+            self._plan,
+            _reopened(self._progress),
+            machine.Stopped(workflow_pb2.WORKFLOW_STATUS_ABORTED, message),
+        )
+        return self._record(None)
+
+    async def _finish(self) -> Outcome:
+        self._give_up_handed()
+        output: common_pb2.Payload | None = None
+        if self._progress.status == workflow_pb2.WORKFLOW_STATUS_COMPLETED:
+            try:
+                output = self._inputs.output()
+            except errors.ValidationError as error:
+                stopped = machine.Stopped(workflow_pb2.WORKFLOW_STATUS_ABORTED, _own_error(error))
+                self._progress = machine.evolve(self._plan, _reopened(self._progress), stopped)
+        await self._commit(output)
+        assert self._ownership is not None
+        if self._progress.status != workflow_pb2.WORKFLOW_STATUS_COMPLETED:
+            output = None
+        return Outcome(
+            state=self._state,
+            epoch=self._ownership.epoch,
+            lease_id=self._ownership.lease_id,
+            result=records.orchestration_result(self._contract, self._state, self._results, output),
+        )
+
+    def _fresh_state(self) -> workflow_pb2.WorkflowState:
+        return workflow_pb2.WorkflowState(
+            workflow_id=self.workflow_id,
+            correlation_id=self._contract.correlation_id,
+            name=self._plan.name,
+            status=workflow_pb2.WORKFLOW_STATUS_RUNNING,
+            contract_digest=records.contract_digest(self._contract),
+            started_at=records.timestamp(time.time()),
+            start_action_id=self._start_action_id,
+        )
+
+
+def records_seconds(state: workflow_pb2.WorkflowState) -> float:
+    """Seconds that earlier owners worked on a workflow."""
+    return float(state.execution_time.seconds) + state.execution_time.nanos / 1e9
+
+
+def _own_error(error: errors.OnexError) -> common_pb2.OnexError:
+    return errors.to_proto(error, node_kind=common_pb2.NODE_KIND_ORCHESTRATOR)
+
+
+def _reopened(progress: machine.Progress) -> machine.Progress:
+    """The progress as if it had not ended, so that it can end in another way before anything is committed."""
+    return machine.Progress(workflow_pb2.WORKFLOW_STATUS_RUNNING, progress.steps, progress.error, progress.parallelism)
