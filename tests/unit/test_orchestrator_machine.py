@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onex.v1 import common_pb2, workflow_pb2
 
+from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.orchestrator.core import machine
 from onex_mesh.orchestrator.core.plan import Plan, compile_plan
 from onex_mesh.runtime.errors import ValidationError

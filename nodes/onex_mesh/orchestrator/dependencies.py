@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onex.v1 import node_pb2, workflow_pb2
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from onex.v1 import node_pb2, workflow_pb2
 from onex_mesh.orchestrator.ports import HealthMonitor, ServiceRegistry
 from onex_mesh.runtime.errors import DependencyResolutionError, ValidationError, VersionIncompatibleError
 

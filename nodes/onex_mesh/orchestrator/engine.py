@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 
 import structlog
-from onex.v1 import common_pb2, workflow_pb2
 
+from onex.v1 import common_pb2, workflow_pb2
 from onex_lease import Journal, LiveView, Ownership, Session
 from onex_mesh.orchestrator.core import machine, records, rendezvous
 from onex_mesh.orchestrator.core.plan import Plan, check_workflow_id, compile_plan

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from onex.v1 import action_pb2, common_pb2, node_pb2, workflow_pb2
-
 from onex_lease import Ownership, Session
 
 OnResult = Callable[[action_pb2.ActionResult], None]

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 
+from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_lease import Ownership, Session
 from onex_mesh.orchestrator.core import actions, machine, records
 from onex_mesh.orchestrator.core.plan import Plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import grpc
-from onex.v1 import common_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 
+from onex.v1 import common_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_lease import Journal, LiveView
 from onex_mesh.orchestrator.core import machine, records
 from onex_mesh.orchestrator.engine import Engine, not_found

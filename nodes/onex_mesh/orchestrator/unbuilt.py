@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import grpc
-from onex.v1 import definition_pb2, definition_pb2_grpc, event_pb2, event_pb2_grpc
 
+from onex.v1 import definition_pb2, definition_pb2_grpc, event_pb2, event_pb2_grpc
 from onex_mesh.orchestrator.servicer import not_built
 
 

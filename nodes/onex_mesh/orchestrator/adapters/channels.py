@@ -6,8 +6,8 @@ import time
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from onex.v1 import node_pb2
 
+from onex.v1 import node_pb2
 from onex_mesh.runtime.settings import NodeSettings
 
 _HEALTH_FRESH_S = 1.0

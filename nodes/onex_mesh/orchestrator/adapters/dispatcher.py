@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
-from onex.v1 import action_pb2, common_pb2, node_pb2
 
+from onex.v1 import action_pb2, common_pb2, node_pb2
 from onex_lease import LiveView
-from onex_mesh.orchestrator.adapters.link import NodeLink, StreamLink, UnaryLink
 from onex_mesh.orchestrator.adapters.channels import Channels
+from onex_mesh.orchestrator.adapters.link import NodeLink, StreamLink, UnaryLink
 from onex_mesh.orchestrator.core.records import instant
 from onex_mesh.orchestrator.ports import OnResult
 from onex_mesh.runtime import errors

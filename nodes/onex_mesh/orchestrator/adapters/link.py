@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import grpc
 import structlog
-from onex.v1 import action_pb2, action_pb2_grpc, node_pb2
 
+from onex.v1 import action_pb2, action_pb2_grpc, node_pb2
 from onex_mesh.orchestrator.adapters.channels import Channels
 from onex_mesh.orchestrator.core.records import instant
 from onex_mesh.runtime import errors

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from google.protobuf import struct_pb2
-from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 
+from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_mesh.orchestrator.core.plan import Plan, PlannedStep
 from onex_mesh.orchestrator.core.records import RESULT_BYTES_MAX, Results, timestamp
 from onex_mesh.runtime import errors

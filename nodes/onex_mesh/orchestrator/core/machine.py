@@ -25,7 +25,6 @@ from onex.v1.workflow_pb2 import (
     WORKFLOW_STATUS_COMPLETED,
     WORKFLOW_STATUS_RUNNING,
 )
-
 from onex_mesh.orchestrator.core.plan import Plan, PlannedStep
 from onex_mesh.orchestrator.core.policy import Verdict
 

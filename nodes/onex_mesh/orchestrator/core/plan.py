@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from google.protobuf import struct_pb2
 from google.protobuf.duration_pb2 import Duration
-from onex.v1 import common_pb2, workflow_pb2
 
+from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.orchestrator.core.policy import FailurePolicy, compile_policy
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.templates import CommandTemplate, ValueTemplate, compile_command, compile_value

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
+
 from onex.v1 import common_pb2, workflow_pb2
 
 RETRIES_MAX = 100

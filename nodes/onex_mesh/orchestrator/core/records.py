@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from onex.v1 import common_pb2, intent_pb2, workflow_pb2
 from onex.v1.workflow_pb2 import (
     STEP_STATUS_COMPLETED,
-    STEP_STATUS_EXECUTING_INTENTS,
     STEP_STATUS_PENDING,
     STEP_STATUS_RETRYING,
 )
-
 from onex_mesh.orchestrator.core.machine import Progress, StepProgress
 from onex_mesh.orchestrator.core.plan import Plan
 

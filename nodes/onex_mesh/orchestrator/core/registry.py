@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onex.v1 import workflow_pb2
-
 from onex_mesh.orchestrator.core.plan import compile_plan
 from onex_mesh.runtime.errors import ValidationError, WorkflowNotFoundError
 
