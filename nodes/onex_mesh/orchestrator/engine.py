@@ -210,7 +210,7 @@ class Engine:
         entry = self._running.get(workflow_id)
         if entry is not None:
             with contextlib.suppress(OwnershipLostError, errors.OnexError):
-                done, _ = await asyncio.wait((entry.task,))
+                await asyncio.wait((entry.task,))
                 if not entry.task.cancelled():
                     return entry.task.result()
         async for commit in self.follow(workflow_id, after_epoch=0):

@@ -258,7 +258,8 @@ class WorkflowRunner:
 
     def _step_failed(self, index: int, error: common_pb2.OnexError, executed_by: str) -> None:
         error.correlation_id = error.correlation_id or self._contract.correlation_id
-        self._evolve(machine.Failed(index, error, time.time(), random.random()))
+        chance = random.random()  # noqa: S311  # spreads retries, guards nothing
+        self._evolve(machine.Failed(index, error, time.time(), chance))
         after = self._progress.steps[index]
         self._keep(
             workflow_pb2.StepResult(
