@@ -14,7 +14,7 @@ from onex.v1 import (
     node_pb2,
     orchestrator_pb2_grpc,
 )
-from onex_lease import Session
+from onex_lease import ExternalLeases, Session
 from onex_mesh.orchestrator.adapters.channels import Channels, GrpcHealthMonitor
 from onex_mesh.orchestrator.adapters.dispatcher import Dispatcher
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
@@ -78,7 +78,7 @@ class OrchestratorNode:
             OrchestratorServicer(self._engine, mesh.journal, mesh.view), server
         )
         lease_pb2_grpc.add_LeaseServiceServicer_to_server(
-            LeaseServicer(mesh.client, mesh.keys, mesh.journal), server
+            LeaseServicer(ExternalLeases(mesh.client, mesh.keys, mesh.journal)), server
         )
         definition_pb2_grpc.add_DefinitionServiceServicer_to_server(DefinitionServicer(), server)
         event_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(), server)
