@@ -19,6 +19,7 @@ from typing import cast
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
+
 from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import fill_value

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
 from onex_mesh.runtime.errors import ValidationError
 
 _DEPTH_MAX = 64

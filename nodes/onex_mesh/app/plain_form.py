@@ -9,6 +9,7 @@ from typing import cast
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+
 from onex.v1 import common_pb2
 from onex_mesh.runtime.payload import JSON_TYPE, Json, from_struct, from_value
 
@@ -16,9 +17,10 @@ _PAYLOAD_FIELDS = frozenset({"json", "data", "location", "content_type"})
 
 
 def to_plain(message: Message) -> Json:
-    """The plain value of a message: what is not set is left out, enum names lose their prefix, 64-bit integers stay integers.
+    """The plain value of a message; what is not set is left out.
 
-    Durations become "1.5s", timestamps ISO 8601 in UTC, bytes Base64, and payloads the JSON they hold.
+    Enum names lose their prefix, 64-bit integers stay integers, durations become "1.5s", timestamps ISO 8601 in UTC,
+    bytes Base64, and payloads the JSON they hold.
     """
     match message:
         case duration_pb2.Duration():
@@ -38,7 +40,7 @@ def to_plain(message: Message) -> Json:
 
 
 def payload_plain(payload: common_pb2.Payload) -> Json:
-    """The JSON that a payload holds; its own form where it holds bytes, a location, or JSON that looks like that form."""
+    """The JSON that a payload holds; the payload's own form where that is not JSON, or could be taken for that form."""
     if payload.WhichOneof("content") == "json":
         value = from_value(payload.json)
         looks_like_form = isinstance(value, dict) and value.keys() <= _PAYLOAD_FIELDS and bool(value)

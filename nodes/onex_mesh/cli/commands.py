@@ -1,0 +1,63 @@
+"""The commands of `onex-mesh`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from onex_mesh.cli.dev_command import dev
+from onex_mesh.cli.inspect_commands import get, history, lease, list_workflows, nodes
+from onex_mesh.cli.run_command import run, watch
+from onex_mesh.cli.serve_command import serve
+
+_HELP = """Durable workflows over four kinds of gRPC node.
+
+Write reducers, algorithms, effects and workflows as an App, then:
+
+    onex-mesh dev --app shop.orders:app --targets targets.yaml
+    onex-mesh run order --input order.json --watch
+
+Exit codes: 0 done · 1 the workflow failed · 2 wrong usage, file or app · 3 the mesh is unavailable ·
+4 the mesh refused · 70 a fault in onex-mesh · 130 interrupted.
+"""
+
+cli = typer.Typer(
+    name="onex-mesh",
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"onex-mesh {version('onex-mesh')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _main(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Takes the options that stand before the command."""
+
+
+_RUNNING = "Run a mesh"
+_WORKFLOWS = "Run and look at workflows"
+_MESH = "Look at the mesh"
+
+cli.command(rich_help_panel=_RUNNING)(dev)
+cli.command(rich_help_panel=_RUNNING)(serve)
+cli.command(rich_help_panel=_WORKFLOWS)(run)
+cli.command(rich_help_panel=_WORKFLOWS)(watch)
+cli.command(rich_help_panel=_WORKFLOWS)(get)
+cli.command("list", rich_help_panel=_WORKFLOWS)(list_workflows)
+cli.command(rich_help_panel=_WORKFLOWS)(history)
+cli.command(rich_help_panel=_MESH)(nodes)
+cli.command(rich_help_panel=_MESH)(lease)

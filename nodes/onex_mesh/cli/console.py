@@ -1,0 +1,81 @@
+"""The two streams of the command: results on stdout, everything about them on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from onex_mesh.runtime.errors import OnexError, ValidationError
+from onex_mesh.runtime.payload import Json
+
+_VIOLATIONS_SHOWN = 20
+
+
+def results() -> Console:
+    """The console for results. Made anew each time, so that it follows a redirected stdout."""
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False)
+
+
+def notes() -> Console:
+    """The console for notes, progress and errors."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def print_json(value: Json) -> None:
+    """Writes one JSON value to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """An empty table in the style of all tables of the command."""
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    return grid
+
+
+def print_error(error: OnexError) -> None:
+    """Writes an error in a few lines: the message, then the reason and the correlation id."""
+    facts = f"reason {error.reason}"
+    if error.correlation_id:
+        facts += f", correlation id {error.correlation_id}"
+    lines = [f"[bold red]error:[/] {escape(error.message)}"]
+    if isinstance(error, ValidationError):
+        shown = [
+            (field, text) for field, text in error.violations if not (field in error.message and text in error.message)
+        ]
+        lines += [f"  {escape(field)}: {escape(text)}" for field, text in shown[:_VIOLATIONS_SHOWN]]
+    lines.append(f"  [dim]({escape(facts)})[/]")
+    notes().print("\n".join(lines), soft_wrap=True)
+
+
+def print_failure(message: str, hint: str = "") -> None:
+    """Writes a failure of the command itself."""
+    notes().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        notes().print(f"  [dim]{escape(hint)}[/]", soft_wrap=True)
+
+
+_STATUS_STYLES = {
+    "COMPLETED": "green",
+    "RUNNING": "cyan",
+    "EXECUTING_INTENTS": "cyan",
+    "WAITING": "cyan",
+    "RETRYING": "yellow",
+    "SKIPPED": "yellow",
+    "COMPENSATING": "yellow",
+    "CANCELLED": "yellow",
+    "FAILED": "red",
+    "ABORTED": "red",
+}
+
+
+def status_text(name: str) -> Text:
+    """The name of a status in its colour."""
+    return Text(name, style=_STATUS_STYLES.get(name, ""))

@@ -1,0 +1,85 @@
+"""Watches over the processes of a mesh: reports one that crashed, and starts it again with a growing pause."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from onex_mesh.cli.dev.child import ChildFailedError
+from onex_mesh.cli.dev.mesh import MeshNode, ProcessMesh
+
+_PAUSE_FIRST_S = 0.5
+_PAUSE_MAX_S = 8.0
+_FAILURES_MAX = 5
+_STEADY_S = 30.0
+_RESTART_TIMEOUT_S = 60.0
+
+
+class Supervisor:
+    """Keeps the nodes of a mesh running.
+
+    Args:
+        mesh: The mesh, started.
+        report: Takes what is to be said, and the last log lines of the process it is about.
+        forgiving: Never give up on a node that fails: a change of its code is awaited instead.
+    """
+
+    def __init__(self, mesh: ProcessMesh, report: Callable[[str, list[str]], None], *, forgiving: bool = False) -> None:
+        self._mesh = mesh
+        self._report = report
+        self._forgiving = forgiving
+        self._restarting = False
+
+    async def run(self) -> None:
+        """Watches until it is cancelled.
+
+        Raises:
+            ChildFailedError: A node failed again and again.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for node in self._mesh.nodes:
+                tasks.create_task(self._keep(node))
+
+    async def restart_all(self) -> None:
+        """Restarts all nodes, because their code changed; one that does not come up is reported and left down."""
+        self._restarting = True
+        try:
+            await self._mesh.stop_nodes()
+            await self._mesh.start_nodes()
+        except ChildFailedError as error:
+            self._report(f"{error.message}; waiting for the next change", error.child.last_lines())
+        finally:
+            self._restarting = False
+
+    async def _keep(self, node: MeshNode) -> None:
+        failures = 0
+        while True:
+            if not node.child.is_running:
+                await asyncio.sleep(_PAUSE_FIRST_S)  # a restart of all is under way, or a change is awaited
+                continue
+            code = await node.child.wait()
+            if self._restarting:
+                continue
+            failures = 0 if time.monotonic() - node.child.started_at > _STEADY_S else failures + 1
+            pause_s = min(_PAUSE_FIRST_S * 2 ** max(failures - 1, 0), _PAUSE_MAX_S)
+            if self._forgiving and failures > _FAILURES_MAX:
+                self._report(f"{node.name} keeps ending ({_ending(code)}); waiting for a change", [])
+                continue
+            if failures > _FAILURES_MAX:
+                raise ChildFailedError(node.child, f"{node.name} ended {failures} times in a row; giving up")
+            self._report(
+                f"{node.name} ended ({_ending(code)}); starting it again in {pause_s:g} s", node.child.last_lines()
+            )
+            await asyncio.sleep(pause_s)
+            if not self._restarting and not node.child.is_running:
+                await node.child.start()
+                # Where it does not come up it has ended, which the next turn reports.
+                with contextlib.suppress(ChildFailedError):
+                    await node.child.wait_ready(_RESTART_TIMEOUT_S)
+                    self._report(f"{node.name} serves again", [])
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
