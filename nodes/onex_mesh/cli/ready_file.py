@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.payload import Json
 
 DEFAULT_PATH = Path(".onex/dev.json")
 
@@ -43,11 +44,23 @@ class Ready:
 
 
 def write_ready(path: Path, ready: Ready) -> None:
-    """Writes the file so that a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes the ready file of a mesh."""
+    write_json(path, asdict(ready))
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Writes a JSON file so that a reader sees all of it or nothing.
+
+    Raises:
+        ValidationError: It cannot be written.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(ready), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ValidationError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def read_ready(path: Path) -> Ready | None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ class Child:
     """The process writes this file once it serves."""
     environment: dict[str, str] = field(default_factory=dict)
     working_directory: Path | None = None
+    instance_id: str = ""
+    """Id of the node, new with each start: the registry tells a crashed process from its successor by it."""
     started_at: float = 0.0
     """Monotonic time of the last start."""
     _process: asyncio.subprocess.Process | None = None
@@ -56,14 +59,21 @@ class Child:
         """Starts the process; it is not serving yet."""
         assert not self.is_running
         self.ready_path.unlink(missing_ok=True)
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        for path in (self.ready_path, self.log_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         self.started_at = time.monotonic()
+        self.instance_id = f"{self.name}-{uuid.uuid4().hex[:8]}"
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "onex_mesh.cli.main",
                 *self.arguments,
+                "--instance-id",
+                self.instance_id,
+                "--ready-file",
+                str(self.ready_path),
+                "--exit-with-parent",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,

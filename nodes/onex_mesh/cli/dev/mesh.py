@@ -66,7 +66,7 @@ class MeshNode:
 
     @property
     def name(self) -> str:
-        """Its name, which is its instance id too, such as "orchestrator-1"."""
+        """Its name, such as "orchestrator-1"."""
         return self.child.name
 
     @property
@@ -121,7 +121,7 @@ class ProcessMesh:
                     kind=node.kind,
                     address=node.address,
                     pid=node.child.pid,
-                    instance_id=node.name,
+                    instance_id=node.child.instance_id,
                     health_address=f"127.0.0.1:{node.ports.health}",
                     metrics_address=f"127.0.0.1:{node.ports.metrics}",
                 )
@@ -181,7 +181,7 @@ class ProcessMesh:
             node.child.kill()
 
     async def _sees_all(self, address: str) -> None:
-        wanted = {node.name for node in self.nodes}
+        wanted = {node.child.instance_id for node in self.nodes}
         async with grpc.aio.insecure_channel(address) as channel:
             while True:
                 with contextlib.suppress(grpc.aio.AioRpcError):
@@ -204,12 +204,9 @@ class ProcessMesh:
 
     def _arguments(self, node: MeshNode) -> Sequence[str]:
         options = self.options
-        child = node.child
-        child.ready_path.parent.mkdir(parents=True, exist_ok=True)
         arguments = ["serve", node.kind, "--etcd", self.endpoint, "--namespace", options.namespace]
-        arguments += ["--instance-id", node.name, "--port", str(node.ports.service)]
-        arguments += ["--health-port", str(node.ports.health), "--metrics-port", str(node.ports.metrics)]
-        arguments += ["--drain-s", str(options.drain_s), "--ready-file", str(child.ready_path), "--exit-with-parent"]
+        arguments += ["--port", str(node.ports.service), "--health-port", str(node.ports.health)]
+        arguments += ["--metrics-port", str(node.ports.metrics), "--drain-s", str(options.drain_s)]
         if options.app:
             arguments += ["--app", options.app, "--app-dir", str(options.app_dir.resolve())]
         if node.kind == "effect" and options.targets is not None:
