@@ -1,0 +1,1 @@
+"""The EFFECT node: owns every external dependency of the mesh (R7)."""
