@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
 
 from examples.orders.order import Item, Order, SetAside, pence
@@ -51,7 +50,7 @@ def event(order: Order) -> dict[str, Json]:
     }
 
 
-def _item(item: Item) -> Mapping[str, str]:
+def _item(item: Item) -> dict[str, Json]:
     return {
         "quantity": str(item.quantity),
         "description": item.description or item.stock_code,
@@ -60,7 +59,7 @@ def _item(item: Item) -> Mapping[str, str]:
     }
 
 
-def _set_aside(line: SetAside) -> Mapping[str, str]:
+def _set_aside(line: SetAside) -> dict[str, Json]:
     return {"description": line.description or line.stock_code, "reason": line.reason}
 
 
