@@ -25,9 +25,12 @@ def load_app(name: str, *, directory: Path = Path()) -> App:
     """
     module_name, _, attribute = name.partition(":")
     attribute = attribute or "app"
-    if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        hint = "; give the module, not the file" if module_name.endswith(".py") or "/" in module_name else ""
-        raise ValidationError(f"{name!r} does not name an App; expected module:attribute, such as shop.orders:app{hint}")
+    is_file = module_name.endswith(".py") or "/" in module_name
+    if is_file or not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
+        hint = "; give the module, not the file" if is_file else ""
+        raise ValidationError(
+            f"{name!r} does not name an App; expected module:attribute, such as shop.orders:app{hint}"
+        )
     module = _import(module_name, directory.resolve())
     value = module
     for part in attribute.split("."):
@@ -35,9 +38,7 @@ def load_app(name: str, *, directory: Path = Path()) -> App:
             raise ValidationError(f"the module {module_name!r} has no {attribute!r}{_instead(module, attribute)}")
         value = getattr(value, part)
     if not isinstance(value, App):
-        raise ValidationError(
-            f"{name!r} is a {type(value).__name__}, not an App{_instead(module, attribute)}"
-        )
+        raise ValidationError(f"{name!r} is a {type(value).__name__}, not an App{_instead(module, attribute)}")
     return value
 
 
@@ -49,9 +50,7 @@ def _import(module_name: str, directory: Path) -> object:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise ValidationError(
-                f"no module {error.name!r} in {directory} or among the installed packages"
-            ) from error
+            raise ValidationError(f"no module {error.name!r} in {directory} or among the installed packages") from error
         raise _failed(module_name, error) from error
     except OnexError as error:
         # What the App refused: the definitions name file and line themselves.

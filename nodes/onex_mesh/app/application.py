@@ -1,0 +1,102 @@
+"""The App: the algorithms, reducers, effects and workflows of one application, under one name and version."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from packaging.version import InvalidVersion, Version
+
+from onex.v1 import workflow_pb2
+from onex_mesh.app.workflows import WorkflowDefinition, register_workflow
+from onex_mesh.effect.core.custom import EffectRegistry, Handler
+from onex_mesh.orchestrator.core.registry import WorkflowRegistry
+from onex_mesh.runtime.errors import ValidationError
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_Handler = TypeVar("_Handler", bound=Handler)
+
+
+class App:
+    """What an application brings to the mesh; each kind of node takes its part of it.
+
+    Args:
+        name: Name of the application, for people.
+        version: Its version (PEP 440); nodes announce it, and dependencies of workflows are checked against it.
+        description: For people.
+
+    Raises:
+        ValidationError: The name or the version is malformed.
+    """
+
+    def __init__(self, name: str, *, version: str = "0.1.0", description: str = "") -> None:
+        if not _NAME.fullmatch(name):
+            raise ValidationError(f"{_caller()}: the name {name!r} is not {_NAME.pattern}")
+        try:
+            Version(version)
+        except InvalidVersion as error:
+            raise ValidationError(f"{_caller()}: {version!r} is not a version (PEP 440)") from error
+        self.name = name
+        self.version = version
+        self.description = description
+        self.effects = EffectRegistry()
+        self.workflows = WorkflowRegistry()
+
+    def effect(
+        self,
+        name: str,
+        *,
+        ledger: bool = False,
+        compensate: str = "",
+        timeout_s: float | None = None,
+        concurrency: int = 256,
+    ) -> Callable[[_Handler], _Handler]:
+        """Registers an effect of the application: a handler `(parameters, context)`, plain or async.
+
+        The annotation of `parameters`, a pydantic model, is what contracts and intents are checked against.
+
+        Args:
+            name: Effect type; not one of the built-in ones.
+            ledger: Keep the recorded result so that a repeat never runs the handler again.
+            compensate: Name of the effect that undoes this one.
+            timeout_s: Longest time for one attempt. Default: the caller's deadline.
+            concurrency: Most calls at once on one node.
+
+        Raises:
+            ValidationError: The name is taken or the signature does not fit; with file and line of the handler.
+        """
+
+        def register(handler: _Handler) -> _Handler:
+            self.effects.register(
+                name, handler, ledger=ledger, compensate=compensate, timeout_s=timeout_s, concurrency=concurrency
+            )
+            return handler
+
+        return register
+
+    def workflow(self, definition: WorkflowDefinition) -> workflow_pb2.OrchestratorContract:
+        """Registers a workflow under its name and returns its contract.
+
+        Args:
+            definition: The path of a YAML file, relative to the file that calls; a mapping of the same form; or an
+                OrchestratorContract.
+
+        Raises:
+            ValidationError: It does not fit or its name is taken; with file, line and field.
+        """
+        caller = sys._getframe(1)
+        folder = Path(caller.f_code.co_filename).resolve().parent
+        where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        return register_workflow(self.workflows, definition, folder=folder, where=where)
+
+    def __repr__(self) -> str:
+        return f"App({self.name!r}, version={self.version!r})"
+
+
+def _caller() -> str:
+    """File and line of the code that makes an App."""
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
