@@ -7,6 +7,8 @@ import contextlib
 import time
 from collections.abc import Callable
 
+import psutil
+
 from onex_mesh.cli.dev.child import ChildFailedError
 from onex_mesh.cli.dev.mesh import MeshNode, ProcessMesh
 
@@ -15,6 +17,7 @@ _PAUSE_MAX_S = 8.0
 _FAILURES_MAX = 5
 _STEADY_S = 30.0
 _RESTART_TIMEOUT_S = 60.0
+_ETCD_POLL_S = 1.0
 
 
 class Supervisor:
@@ -41,6 +44,15 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             for node in self._mesh.nodes:
                 tasks.create_task(self._keep(node))
+            tasks.create_task(self._keep_etcd())
+
+    async def _keep_etcd(self) -> None:
+        while True:
+            await asyncio.sleep(_ETCD_POLL_S)
+            etcd = self._mesh.etcd
+            if etcd is not None and etcd.pid is not None and _has_ended(etcd.pid):
+                self._report("etcd ended; starting it again on the same data", [])
+                await etcd.restart()
 
     async def restart_all(self) -> None:
         """Restarts all nodes, because their code changed; one that does not come up is reported and left down."""
@@ -79,6 +91,13 @@ class Supervisor:
                 with contextlib.suppress(ChildFailedError):
                     await node.child.wait_ready(_RESTART_TIMEOUT_S)
                     self._report(f"{node.name} serves again", [])
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _ending(code: int) -> str:
