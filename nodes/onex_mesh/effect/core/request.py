@@ -62,6 +62,8 @@ class EffectRequest:
     """How long the response of a read may be served again (R23); 0: not at all."""
     cache_key: str = ""
     """Default: a hash of the request."""
+    parameters_path: str = ""
+    """Where the parameters stand in the message that they came in, for violations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class EffectPlan:
     once: Once
     is_read: bool = False
     """Whether the response may come from the cache."""
+    is_idempotent: bool = False
+    """Whether an attempt whose outcome is unknown may be repeated even without a key."""
 
 
 @dataclass(frozen=True, slots=True)

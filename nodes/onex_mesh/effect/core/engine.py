@@ -1,0 +1,315 @@
+"""The machinery around every effect, once for all types: check, cache, key, ledger, turn, breaker, retry, audit."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import stamina
+import structlog
+
+from onex_mesh.effect.core.cache import ResponseCache, cache_key
+from onex_mesh.effect.core.contracts import ReadRequest, require_target
+from onex_mesh.effect.core.flights import Flights
+from onex_mesh.effect.core.lane import Lane
+from onex_mesh.effect.core.once import Claims
+from onex_mesh.effect.core.request import APP_TARGET, EffectOutcome, EffectPlan, EffectRequest, EffectValue, Once
+from onex_mesh.effect.ports import AuditLog, AuditRecord, Observer
+from onex_mesh.runtime.errors import (
+    ActionExpiredError,
+    InternalError,
+    OnexError,
+    TargetNotFoundError,
+    TargetUnavailableError,
+    TemporaryDatabaseError,
+    ValidationError,
+)
+
+log = structlog.get_logger(__name__)
+
+_MESSAGE_CHARS_MAX = 500
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is counted while one request is under way."""
+
+    lane: Lane
+    plan: EffectPlan
+    request: EffectRequest
+    began: float
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineParts:
+    """What the engine is made of."""
+
+    lanes: Mapping[str, Lane]
+    """Declared targets, by name."""
+    app_lanes: Mapping[str, Lane]
+    """Effects of the application, by their type."""
+    claims: Claims
+    audit: AuditLog
+    observer: Observer
+    node: str
+    clock: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = field(default=random.random)
+
+
+class EffectEngine:
+    """Executes effects."""
+
+    def __init__(self, parts: EngineParts) -> None:
+        self._parts = parts
+        self._clock = parts.clock
+        self._cache = ResponseCache(clock=parts.clock)
+        self._flights = Flights()
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def execute(self, read: ReadRequest) -> EffectOutcome:
+        """Executes one effect.
+
+        Raises:
+            ValidationError: All that is wrong with the request; nothing was touched.
+            TargetNotFoundError: The operator declared no such target.
+            OnexError: The effect failed for good, after the retries that its policy allows.
+        """
+        lane, plan = self.prepare(read)
+        request = read.request
+        self._parts.audit.require_room()
+        run = _Run(lane, plan, request, self._clock())
+        started_at_s = time.time()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            value, cached = await self._value(run)
+        except asyncio.CancelledError:
+            self._ended(run, started_at_s, "cancelled", None)
+            raise
+        except OnexError as error:
+            error.correlation_id = error.correlation_id or request.context.correlation_id
+            lane.failed += 1
+            self._ended(run, started_at_s, "failed", error)
+            raise
+        finally:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._idle.set()
+        lane.succeeded += 1
+        self._ended(run, started_at_s, "cached" if cached else "replayed" if value.replayed else "completed", None)
+        return EffectOutcome(
+            value=value,
+            operation=plan.operation,
+            attempts=0 if value.replayed or cached else run.attempts,
+            execution_time_s=self._clock() - run.began,
+            started_at_s=started_at_s,
+            replayed=value.replayed,
+            from_cache=cached,
+        )
+
+    def prepare(self, read: ReadRequest) -> tuple[Lane, EffectPlan]:
+        """Checks a request against its target and plans it (R18). Touches nothing.
+
+        Raises:
+            ValidationError: All that is wrong with it.
+            TargetNotFoundError: The operator declared no such target.
+        """
+        request = read.request
+        found = [*read.violations, *require_target(request, self._parts.app_lanes.__contains__)]
+        lane = None
+        if not found or request.target:
+            lane = self._lane(request)
+            if request.effect_type and request.effect_type not in lane.effect_types:
+                takes = ", ".join(lane.effect_types)
+                found.append(("effect_type", f"{request.effect_type!r}: target {lane.name!r} takes {takes}"))
+            elif request.effect_type:
+                try:
+                    plan = lane.adapter.plan(request)
+                    if not found:
+                        return lane, plan
+                except ValidationError as error:
+                    prefix = f"{request.parameters_path}." if request.parameters_path else ""
+                    found.extend((f"{prefix}{path}", text) for path, text in error.violations)
+        message = "; ".join(f"{path}: {text}" for path, text in found)
+        raise ValidationError(message, violations=tuple(found), correlation_id=request.context.correlation_id)
+
+    async def drained(self) -> None:
+        """Returns when no effect is under way."""
+        await self._idle.wait()
+
+    @property
+    def under_way(self) -> int:
+        """Effects under way."""
+        return self._under_way
+
+    def _lane(self, request: EffectRequest) -> Lane:
+        app_lane = self._parts.app_lanes.get(request.effect_type)
+        if app_lane is not None and request.target in ("", APP_TARGET):
+            return app_lane
+        lane = self._parts.lanes.get(request.target)
+        if lane is None:
+            known = "" if request.target != APP_TARGET else f"; the application has no effect {request.effect_type!r}"
+            raise TargetNotFoundError(
+                f"no target {request.target!r} is configured{known}",
+                error_context={"target": request.target},
+                correlation_id=request.context.correlation_id,
+            )
+        return lane
+
+    async def _value(self, run: _Run) -> tuple[EffectValue, bool]:
+        """The value, and whether it came from the cache."""
+        plan, request = run.plan, run.request
+        if plan.is_read and request.cache_ttl_s > 0:
+            place = cache_key(request)
+            cached = self._cache.get(place, request.cache_ttl_s)
+            if cached is not None:
+                return cached, True
+            value = await self._attempts(run)
+            self._cache.put(place, value)
+            return value, False
+        key = request.context.idempotency_key
+        if not key or plan.once is Once.NOT_NEEDED:
+            return await self._attempts(run), False
+        work = self._recorded if plan.once is Once.BY_LEDGER else self._attempts
+        flight = (run.lane.name, key)
+        return await self._flights.join(flight, request.context.fencing_token, lambda: work(run)), False
+
+    async def _recorded(self, run: _Run) -> EffectValue:
+        """The value under the ledger's claim: a recorded result answers, a new one is recorded."""
+        context = run.request.context
+        async with self._parts.claims.hold(run.lane.name, context) as claim:
+            if claim.recorded is not None:
+                return dataclasses.replace(claim.recorded, replayed=True)
+            value = await self._attempts(run)
+            await claim.record(value)
+            return value
+
+    async def _attempts(self, run: _Run) -> EffectValue:
+        rules = run.request.retry if run.request.retry is not None else run.lane.retry
+        # Most effects need one attempt, and setting the retry library up costs more than a small effect.
+        try:
+            return await self._attempt(run)
+        except OnexError as error:
+            first = error
+            if rules.max_retries == 0 or not rules.covers(error):
+                raise
+
+        def wait_after(error: Exception) -> float | bool:
+            if not isinstance(error, OnexError):
+                return False
+            now = self._clock()
+            deadline = run.request.context.deadline
+            wait_s = rules.wait_s(
+                error,
+                attempt=run.attempts,
+                elapsed_s=now - run.began,
+                remaining_s=None if deadline is None else deadline - now,
+                random=self._parts.random,
+            )
+            return False if wait_s is None else wait_s
+
+        async for turn in stamina.retry_context(on=wait_after, attempts=None, timeout=None):
+            with turn:
+                if turn.num == 1:
+                    raise first
+                return await self._attempt(run)
+        raise AssertionError("the loop returns or raises")
+
+    async def _attempt(self, run: _Run) -> EffectValue:
+        lane = run.lane
+        run.attempts += 1
+        permit = lane.breaker.enter(lane.name)
+        try:
+            await lane.slots.enter(run.request.priority)
+        except BaseException:
+            lane.breaker.left(permit)
+            raise
+        try:
+            value = await self._within_time(run)
+        except OnexError as error:
+            unavailable = isinstance(error, TargetUnavailableError) and not isinstance(error, TemporaryDatabaseError)
+            if unavailable:
+                lane.breaker.failed(permit)
+            elif isinstance(error, ActionExpiredError | InternalError):
+                lane.breaker.left(permit)
+            else:
+                lane.breaker.succeeded(permit)
+            raise
+        except BaseException:
+            lane.breaker.left(permit)
+            raise
+        else:
+            lane.breaker.succeeded(permit)
+            return value
+        finally:
+            lane.slots.leave()
+
+    async def _within_time(self, run: _Run) -> EffectValue:
+        lane, context = run.lane, run.request.context
+        limit_s = lane.timeout_s if run.request.timeout_s is None else min(run.request.timeout_s, lane.timeout_s)
+        expires = False
+        if context.deadline is not None:
+            remaining_s = context.deadline - self._clock()
+            if remaining_s <= 0:
+                raise ActionExpiredError("the deadline was over before the effect began")
+            expires = remaining_s < limit_s
+            limit_s = min(limit_s, remaining_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await run.plan.run(context)
+        except TimeoutError as error:
+            if expires:
+                raise ActionExpiredError("the deadline was over before the target answered") from error
+            unavailable = TargetUnavailableError(
+                f"target {lane.name!r} did not answer within {limit_s:.3g} s", error_context={"target": lane.name}
+            )
+            unavailable.retryable = _may_repeat(run)
+            raise unavailable from error
+        except OnexError:
+            raise
+        except Exception as error:
+            log.error(
+                "an effect failed unexpectedly",
+                target=lane.name,
+                effect_type=run.request.effect_type,
+                correlation_id=context.correlation_id,
+                exc_info=error,
+            )
+            raise InternalError("the effect failed unexpectedly; the node's log has the cause") from error
+
+    def _ended(self, run: _Run, started_at_s: float, outcome: str, error: OnexError | None) -> None:
+        request, context = run.request, run.request.context
+        duration_s = self._clock() - run.began
+        reason = error.reason if error is not None else ""
+        self._parts.observer.observe(f"effect:{request.effect_type}", duration_s, reason)
+        self._parts.audit.add(
+            AuditRecord(
+                started_at_s=started_at_s,
+                node=self._parts.node,
+                target=run.lane.name,
+                effect_type=request.effect_type,
+                operation=run.plan.operation,
+                correlation_id=context.correlation_id,
+                workflow_id=context.workflow_id,
+                step_id=context.step_id,
+                idempotency_key=context.idempotency_key,
+                fencing_token=context.fencing_token,
+                attempts=run.attempts,
+                outcome=outcome,
+                reason=reason,
+                message=error.message[:_MESSAGE_CHARS_MAX] if error is not None else "",
+                duration_s=duration_s,
+            )
+        )
+
+
+def _may_repeat(run: _Run) -> bool:
+    """Whether an attempt whose outcome is unknown may be made again."""
+    return run.plan.is_read or run.plan.is_idempotent or bool(run.request.context.idempotency_key)

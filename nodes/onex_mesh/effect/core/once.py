@@ -1,0 +1,112 @@
+"""The ledger around effects whose targets cannot deduplicate: claim, do, record (design, "Intents and effects")."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from onex.v1 import common_pb2
+from onex_mesh.effect.core.request import EffectContext, EffectValue
+from onex_mesh.effect.ports import EffectLedger, LedgerClaim
+from onex_mesh.runtime.errors import LeaseConflictError, OnexError
+from onex_mesh.runtime.payload import bytes_payload, from_payload, json_payload
+
+log = structlog.get_logger(__name__)
+
+_POLL_MIN_S = 0.02
+_POLL_MAX_S = 1.0
+_WAIT_MAX_S = 30.0
+
+
+@dataclass(slots=True)
+class HeldClaim:
+    """The right to do the work of one key, or the result that somebody recorded."""
+
+    recorded: EffectValue | None
+    _ledger: EffectLedger
+    _claim: LedgerClaim
+    is_over: bool = False
+
+    async def record(self, value: EffectValue) -> None:
+        """Records the result. Failing to is not the effect's failure: it has happened, and the workflow commits it."""
+        self.is_over = True
+        # Once the effect has happened its record is written even if the caller stops waiting.
+        writing = asyncio.ensure_future(self._ledger.record(self._claim, to_bytes(value)))
+        try:
+            await asyncio.shield(writing)
+        except OnexError as error:
+            log.warning("the result of an effect could not be recorded in the ledger", reason=error.reason)
+
+
+class Claims:
+    """Claims keys at the ledger; waits where another executor is at work."""
+
+    def __init__(self, ledger: EffectLedger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    @asynccontextmanager
+    async def hold(self, target: str, context: EffectContext) -> AsyncIterator[HeldClaim]:
+        """Claims the key for as long as the block lasts; without a recorded result the key is given back."""
+        claim = await self._claim(ledger_key(target, context.idempotency_key), context)
+        recorded = None if claim.result is None else from_bytes(claim.result)
+        held = HeldClaim(recorded, self._ledger, claim, is_over=recorded is not None)
+        try:
+            yield held
+        finally:
+            if not held.is_over:
+                await self._abandon(claim)
+
+    async def _claim(self, key: str, context: EffectContext) -> LedgerClaim:
+        began = self._clock()
+        until = began + _WAIT_MAX_S if context.deadline is None else context.deadline
+        wait_s = _POLL_MIN_S
+        while True:
+            try:
+                return await self._ledger.claim(key, fencing_token=context.fencing_token)
+            except LeaseConflictError:
+                if self._clock() + wait_s >= until:
+                    raise
+            # The other one records its result or dies with its session; either way this ends.
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _POLL_MAX_S)
+
+    async def _abandon(self, claim: LedgerClaim) -> None:
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._ledger.abandon(claim)))
+        except OnexError as error:
+            # The claim ends with the session of this process at the latest.
+            log.warning("a claim could not be given back to the ledger", reason=error.reason)
+
+
+def ledger_key(target: str, key: str) -> str:
+    """Where the ledger keeps a key: keys of one target do not collide with those of another."""
+    return hashlib.sha256(f"{target}\x00{key}".encode()).hexdigest()
+
+
+def to_bytes(value: EffectValue) -> bytes:
+    """The value as the ledger keeps it."""
+    return to_payload(value).SerializeToString()
+
+
+def from_bytes(data: bytes) -> EffectValue:
+    """The value that the ledger kept."""
+    payload = common_pb2.Payload.FromString(data)
+    return EffectValue(from_payload(payload), payload.content_type)
+
+
+def to_payload(value: EffectValue) -> common_pb2.Payload:
+    """The value as it travels.
+
+    Raises:
+        ValidationError: It cannot be JSON.
+    """
+    if isinstance(value.value, bytes):
+        return bytes_payload(value.value, value.content_type or "application/octet-stream")
+    return json_payload(value.value)
