@@ -12,11 +12,14 @@ from packaging.version import InvalidVersion, Version
 
 from onex.v1 import workflow_pb2
 from onex_mesh.app.workflows import WorkflowDefinition, register_workflow
+from onex_mesh.compute.core import AlgorithmRegistry
+from onex_mesh.compute.core.algorithm import Function, Merge
 from onex_mesh.effect.core.custom import EffectRegistry, Handler
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
 from onex_mesh.runtime.errors import ValidationError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_Function = TypeVar("_Function", bound=Function)
 _Handler = TypeVar("_Handler", bound=Handler)
 
 
@@ -42,8 +45,43 @@ class App:
         self.name = name
         self.version = version
         self.description = description
+        self.algorithms = AlgorithmRegistry()
         self.effects = EffectRegistry()
         self.workflows = WorkflowRegistry()
+
+    def algorithm(
+        self,
+        *,
+        name: str = "",
+        version: str = "1.0.0",
+        pure: bool = True,
+        merge: Merge = None,
+        description: str = "",
+    ) -> Callable[[_Function], _Function]:
+        """Registers an algorithm: a plain function of data and, where it needs them, `params` and `ctx`.
+
+        What it takes and returns follows from its annotations: a pydantic model, a list of models, a `pyarrow.Table`,
+        `bytes`, or plain JSON types. `params` is a pydantic model, `ctx` a `ComputeContext`.
+
+        Args:
+            name: Name in the registry. Default: the function's.
+            version: PEP 440.
+            pure: Whether the same input always gives the same output.
+            merge: How the results of chunks become one: a `MergeStrategy`, or a function from the list of partial
+                results to the result. Default: it does not work on chunks.
+            description: For people. Default: the first paragraph of the docstring.
+
+        Raises:
+            ValidationError: The signature does not fit, or name and version are taken; with file and line.
+        """
+
+        def register(function: _Function) -> _Function:
+            self.algorithms.add_function(
+                function, name=name, version=version, pure=pure, merge=merge, description=description
+            )
+            return function
+
+        return register
 
     def effect(
         self,

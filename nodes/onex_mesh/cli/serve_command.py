@@ -14,6 +14,7 @@ import typer
 
 from onex.v1 import node_pb2
 from onex_mesh.app import App, load_app
+from onex_mesh.app.nodes import build_node
 from onex_mesh.app.plain_form import to_plain
 from onex_mesh.cli.inspect_commands import KindFilter
 from onex_mesh.cli.ready_file import write_json
@@ -63,7 +64,7 @@ def serve(
     """
     node_settings = _settings(settings)
     definitions = load_app(app, directory=app_dir) if app else App("onex-mesh")
-    instance = definitions.node(node.value, node_settings, targets=targets)
+    instance = build_node(node.value, definitions, node_settings, targets=targets)
     if exit_with_parent:
         _stop_when_input_ends()
 

@@ -1,0 +1,45 @@
+"""The wiring: an App and settings become one of the four nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onex_mesh.app.application import App
+from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.node import Node
+from onex_mesh.runtime.settings import NodeSettings
+
+
+def build_node(kind: str, app: App, settings: NodeSettings, *, targets: Path | None = None) -> Node:
+    """The node of a kind that serves its part of an App.
+
+    Args:
+        kind: "effect", "compute", "reducer" or "orchestrator".
+        app: The App.
+        settings: Settings of the node; its service name is the kind where they name none.
+        targets: The targets of an effect node. Default: none.
+
+    Raises:
+        ValidationError: The kind is not known, or the node refuses what it is given.
+    """
+    service_name = settings.service_name or kind
+    # Each node is imported where it is built: a compute node needs no SQL driver, an effect node no Arrow.
+    match kind:
+        case "effect":
+            from onex_mesh.effect.node import EffectNode
+
+            return EffectNode(app.effects, targets, app.version, service_name)
+        case "compute":
+            from onex_mesh.compute.node import ComputeNode
+
+            return ComputeNode(app.algorithms, app.version, service_name)
+        case "reducer":
+            from onex_mesh.reducer.node import ReducerNode
+
+            return ReducerNode(app.reducers, app.version, service_name)
+        case "orchestrator":
+            from onex_mesh.orchestrator.node import OrchestratorNode
+
+            return OrchestratorNode(app.workflows, app.version, service_name)
+        case _:
+            raise ValidationError(f"{kind!r} is no kind of node; expected effect, compute, reducer or orchestrator")
