@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from onex_mesh.app import load_app
 from onex_mesh.cli import exit_codes
 from onex_mesh.cli.console import notes, print_failure, table
 from onex_mesh.cli.dev.child import ChildFailedError
@@ -61,6 +62,8 @@ def dev(
 
         onex-mesh dev --app shop.orders:app --orchestrators 2 --free-ports --ready-file /tmp/mesh.json
     """
+    if app:
+        load_app(app, directory=app_dir)
     targets = targets or _targets_beside(app, app_dir)
     options = MeshOptions(
         data_dir=data_dir,
@@ -162,9 +165,9 @@ class _Dev:
             notes().print(
                 f"{escape(paths[0])} changed{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}; restarting"
             )
-            await supervisor.restart_all()
-            write_ready(self._ready_file, mesh.ready())
-            notes().print("serving again")
+            if await supervisor.restart_all():
+                write_ready(self._ready_file, mesh.ready())
+                notes().print("serving again")
 
 
 def _targets_beside(app: str, app_dir: Path) -> Path | None:

@@ -54,14 +54,16 @@ class Supervisor:
                 self._report("etcd ended; starting it again on the same data", [])
                 await etcd.restart()
 
-    async def restart_all(self) -> None:
-        """Restarts all nodes, because their code changed; one that does not come up is reported and left down."""
+    async def restart_all(self) -> bool:
+        """Restarts all nodes, because their code changed; False where one does not come up, which is reported."""
         self._restarting = True
         try:
             await self._mesh.stop_nodes()
             await self._mesh.start_nodes()
+            return True
         except ChildFailedError as error:
             self._report(f"{error.message}; waiting for the next change", error.child.last_lines())
+            return False
         finally:
             self._restarting = False
 
