@@ -1,0 +1,1 @@
+"""The COMPUTE node: pure data work."""

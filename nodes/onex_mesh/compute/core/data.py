@@ -1,0 +1,260 @@
+"""The forms that data takes in algorithms, and the ways between them and plain JSON."""
+
+from __future__ import annotations
+
+import importlib
+import types
+import typing
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, TypeGuard
+
+import pydantic
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from onex_mesh.runtime.definition import refused
+from onex_mesh.runtime.errors import ValidationError
+
+VIOLATIONS_MAX = 100
+RESULT = "the result"
+
+
+class Table(Protocol):
+    """What is used of a pyarrow.Table."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows it has."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """Its columns, in order."""
+
+    def slice(self, offset: int, length: int) -> Table:
+        """Some of its rows, without a copy."""
+
+    def to_pylist(self) -> list[dict[str, object]]:
+        """Its rows."""
+
+
+class DataKind(Enum):
+    """How data is handed to a function."""
+
+    PLAIN = "plain"
+    """JSON as it is: dict, list, str, int, float, bool, None."""
+    TYPED = "typed"
+    """Checked and converted by pydantic: models, lists of models, list[float], bytes, …"""
+    TABLE = "table"
+    """A pyarrow.Table."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataForm:
+    """The form of data or of a result.
+
+    Attributes:
+        kind: How it is handed over.
+        name: For people, such as "list[Order]".
+        adapter: What checks and converts it, for TYPED.
+        divisible: Whether it may be a list or a table, which can be cut into chunks.
+    """
+
+    kind: DataKind
+    name: str
+    adapter: TypeAdapter[object] | None = field(default=None)
+    divisible: bool = True
+
+    def schema(self) -> dict[str, object] | None:
+        """Its JSON schema; None where anything is taken, or where it is a table."""
+        if self.adapter is None:
+            return None
+        return self.adapter.json_schema()
+
+    def read(self, value: object) -> object:
+        """Data in this form, from plain JSON, bytes or a table.
+
+        Raises:
+            ValidationError: It does not fit; with the path of each violation.
+        """
+        if self.kind is DataKind.TABLE:
+            return value if is_table(value) else table_of(value)
+        if is_table(value):
+            value = value.to_pylist()
+        if self.adapter is None:
+            return value
+        try:
+            return self.adapter.validate_python(value)
+        except pydantic.ValidationError as error:
+            raise violations_error(error, "input_data") from None
+
+    def write(self, result: object) -> object:
+        """A result of this form as plain JSON, bytes or a table.
+
+        Raises:
+            ValueError: It is not of this form.
+        """
+        if self.adapter is None:
+            return result
+        try:
+            return self.adapter.dump_python(
+                result, mode="python" if isinstance(result, bytes) else "json", by_alias=True, warnings="error"
+            )
+        except PydanticSerializationError as error:
+            raise ValueError(f"it is not of the declared type {self.name}: {error}") from None
+
+
+_ANY = DataForm(DataKind.PLAIN, "Json")
+
+
+def data_form(function: Callable[..., object], annotation: object, what: str) -> DataForm:
+    """The form that an annotation asks for.
+
+    Raises:
+        ValidationError: There is no such form; with file and line of the function.
+    """
+    if annotation is object or annotation is typing.Any:
+        return _ANY
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    if is_table_type(annotation):
+        return DataForm(DataKind.TABLE, "pyarrow.Table")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            adapter = TypeAdapter(typing.cast("type[object]", annotation))
+            schema = adapter.json_schema(mode="serialization")
+    except (pydantic.PydanticUserError, pydantic.PydanticUndefinedAnnotation, UserWarning, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise refused(
+            function,
+            f"{what} is annotated with {name}, which is neither a pydantic model, a list of models, pyarrow.Table, "
+            f"bytes nor plain JSON ({reason})",
+        ) from None
+    if what == RESULT and _has_sets(schema):
+        raise refused(
+            function, f"{what} of type {name} holds a set, whose order differs from run to run; return a list"
+        )
+    return DataForm(DataKind.TYPED, name, adapter, divisible=_may_be_list(annotation))
+
+
+def _has_sets(schema: object) -> bool:
+    """Whether a JSON schema has a set in it: pydantic marks them by uniqueItems."""
+    if isinstance(schema, dict):
+        return schema.get("uniqueItems") is True or any(_has_sets(part) for part in schema.values())
+    return isinstance(schema, list) and any(_has_sets(part) for part in schema)
+
+
+def is_table_type(annotation: object) -> bool:
+    """Whether an annotation is pyarrow.Table, without importing pyarrow."""
+    return (
+        isinstance(annotation, type)
+        and annotation.__name__ == "Table"
+        and annotation.__module__.partition(".")[0] == "pyarrow"
+    )
+
+
+def is_table(value: object) -> TypeGuard[Table]:
+    """Whether a value is a pyarrow.Table."""
+    return is_table_type(type(value))
+
+
+def table_of(value: object) -> Table:
+    """The table of a list of rows, of one row, or of plain values, which make the column "value".
+
+    A field that some rows have and others lack is null where it is missing. Fields keep the order in which they first
+    appear.
+
+    Raises:
+        ValidationError: The values of a column have no common type, or pyarrow is not installed.
+    """
+    pa = arrow()
+    rows = _rows(value)
+    columns: dict[str, None] = {}
+    for row in rows:
+        columns.update(dict.fromkeys(row))
+    arrays = []
+    for column in columns:
+        try:
+            arrays.append(pa.array([row.get(column) for row in rows]))
+        except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValidationError(
+                f"the column {column!r} cannot be a table's: {reason}", violations=((column, reason),)
+            ) from error
+    table: Table = pa.table(arrays, names=list(columns))
+    return table
+
+
+def arrow() -> types.ModuleType:
+    """The module pyarrow, which is an extra.
+
+    Raises:
+        ValidationError: It is not installed.
+    """
+    try:
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise ValidationError("tables need the extra: pip install 'onex-mesh[arrow]'") from error
+
+
+def _rows(value: object) -> Sequence[dict[str, object]]:
+    items: Sequence[object] = value if isinstance(value, list | tuple) else [value]
+    rows = [item for item in items if isinstance(item, dict)]
+    if not rows:
+        return [{"value": item} for item in items]
+    if len(rows) < len(items):
+        raise ValidationError("a table is made of rows or of plain values, not of both")
+    return rows
+
+
+def violations_error(error: pydantic.ValidationError, root: str) -> ValidationError:
+    """The error of the mesh that says what pydantic found: path, expectation and type of each violation, bounded."""
+    rows = error.errors(include_url=False, include_context=False)
+    violations = tuple((path_of(root, row["loc"]), _description(dict(row))) for row in rows[:VIOLATIONS_MAX])
+    first, text = violations[0]
+    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+    return ValidationError(f"{first}: {text}{more}", violations=violations, error_context={"total": len(rows)})
+
+
+def path_of(root: str, parts: tuple[int | str, ...]) -> str:
+    """A path such as "input_data[3].price"."""
+    return root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+def json_type(value: object) -> str:
+    """The JSON type of a plain value: string, integer, number, boolean, object, array or null."""
+    if value is None:
+        return "null"
+    return _JSON_TYPES.get(type(value)) or type(value).__name__
+
+
+_JSON_TYPES: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    dict: "object",
+    list: "array",
+    tuple: "array",
+}
+
+
+def _description(row: Mapping[str, object]) -> str:
+    if row["type"] == "missing":
+        return "is required and missing"
+    return f"{row['msg']} (found {json_type(row['input'])})"
+
+
+def _may_be_list(annotation: object) -> bool:
+    origin = typing.get_origin(annotation) or annotation
+    if origin is typing.Annotated:
+        return _may_be_list(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return any(_may_be_list(part) for part in typing.get_args(annotation))
+    if not isinstance(origin, type):
+        return True
+    return issubclass(origin, list | tuple) or not issubclass(
+        origin, BaseModel | str | bytes | bool | int | float | dict | types.NoneType
+    )
