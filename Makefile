@@ -51,7 +51,7 @@ lock: ## Write constraints.txt anew with the newest versions that fit pyproject.
 	@scripts/lock.sh
 
 clean: ## Delete .venv, caches and what the examples left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .run build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .run .onex build dist
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
