@@ -135,3 +135,20 @@ class OutcomeUnknownError(OnexError):
 
     reason = "DEPENDENCY_UNAVAILABLE"
     retryable = True
+
+
+class EtcdRejectedError(EtcdUnavailableError):
+    """etcd answered and refused the request as a whole; nothing was written.
+
+    Args:
+        message: What etcd said.
+        code: Name of the gRPC status code.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, error_context={"code": code})
+        self.code = code
+
+
+class InProgressError(LeaseConflictError):
+    """A live executor works on the same idempotency key at this moment; ask again when it is done."""

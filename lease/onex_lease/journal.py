@@ -1,0 +1,382 @@
+"""The journal of workflows: every write and read of their owners, states and logs.
+
+The fence is inside the write: one etcd transaction compares the owner key's create_revision (the fencing token) and the
+state key's version (the epoch), and writes state and log record only if both hold (F1, F2).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from onex.v1.lease_pb2 import Owner
+from onex.v1.workflow_pb2 import Commit, WorkflowState
+from onex_lease import wire
+from onex_lease.checks import CheckGroup
+from onex_lease.errors import (
+    EpochMismatchError,
+    EtcdUnavailableError,
+    LeaseConflictError,
+    LeaseExpiredError,
+    PayloadTooLargeError,
+    StateConflictError,
+    ValidationError,
+    WorkflowExistsError,
+)
+from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, Outcome, TransactionGroup
+from onex_lease.keys import require_workflow_id
+from onex_lease.log import LogReader
+from onex_lease.messages import KeyValue, first
+from onex_lease.ownership import Ownership
+from onex_lease.pursuit import settle
+
+if TYPE_CHECKING:
+    from onex_lease.client import EtcdClient
+    from onex_lease.keys import Keyspace
+    from onex_lease.session import Session
+
+VALUE_BYTES_MAX = 1024 * 1024
+# State and record together, with room for keys below etcd's 1.5 MiB.
+_COMMIT_BYTES_MAX = VALUE_BYTES_MAX + 400 * 1024
+
+
+class Journal:
+    """All reads and writes of workflows in one namespace. One per process: it groups what happens at the same time.
+
+    Args:
+        client: Connection to etcd.
+        keys: The namespace.
+        in_flight_max: Commit requests under way at the same time.
+        members_max: Commits per request.
+    """
+
+    def __init__(
+        self, client: EtcdClient, keys: Keyspace, *, in_flight_max: int = IN_FLIGHT_MAX, members_max: int = MEMBERS_MAX
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._group = TransactionGroup(client, in_flight_max=in_flight_max, members_max=members_max)
+        self._checks = CheckGroup(client, keys)
+        self._log = LogReader(client, keys)
+
+    # Writing
+
+    async def start(
+        self, session: Session, record: Commit, *, address: str = "", final: bool = False, external: bool = False
+    ) -> Ownership:
+        """Acquires a new workflow and commits its first epoch, in one transaction.
+
+        Args:
+            session: What the ownership is bound to.
+            record: The first record, with workflow_id, state and whatever belongs to them. What proves the writer
+                (commit_id, epoch, previous_hash, lease_id, fencing_token, holder, committed_at) is filled in here; the
+                token is 0 in record 1, it is not known before the commit.
+            address: Where the holder serves.
+            final: The workflow ends with this epoch: nothing is owned afterwards.
+            external: The owner is a writer of its own (LeaseService).
+
+        Returns:
+            The ownership, at epoch 1.
+
+        Raises:
+            WorkflowExistsError: It has a state already; error_context["epoch"] is its epoch.
+            LeaseConflictError: It has no state, but an owner (R132).
+            LeaseExpiredError: The session is over.
+            PayloadTooLargeError: The state or the record is larger than 1 MiB.
+            OutcomeUnknownError: etcd gave no answer until the session was over.
+        """
+        workflow_id = record.workflow_id
+        require_workflow_id(workflow_id)
+        session.require_valid()
+        ownership = Ownership(workflow_id, str(uuid.uuid4()), 0, session.instance_id, session=session)
+        state, log = _seal(record, ownership)
+        keys = self._keys
+        owner_key, state_key, log_key = keys.owner(workflow_id), keys.state(workflow_id), keys.log(workflow_id, 1)
+        success = [wire.put(state_key, state), wire.put(log_key, log)]
+        if not final:
+            owner = _owner(ownership, address, external)
+            success += [wire.put(owner_key, owner, session.etcd_lease), wire.put(keys.open(workflow_id), b"")]
+        request = wire.txn(
+            (wire.created_at(owner_key, 0), wire.version_is(state_key, 0)),
+            success,
+            (wire.get(owner_key), wire.get_version(state_key), wire.get(log_key)),
+        )
+        ownership.epoch, ownership.last_hash = 1, sha256(log).digest()
+        try:
+            outcome, _ = await settle(self._group, workflow_id, request, session, bound=not final)
+        except LeaseExpiredError:
+            # An earlier attempt may have been applied before the session ended.
+            found = await self._client.get(log_key)
+            if found is None or not _is(found, record.commit_id):
+                raise
+            ownership.fencing_token = found.mod_revision
+            return ownership
+        ownership.fencing_token = outcome.revision if outcome.result.succeeded else _started(outcome, record)
+        return ownership
+
+    async def acquire(
+        self, session: Session, workflow_id: str, *, address: str = "", external: bool = False
+    ) -> Ownership:
+        """Becomes the owner of a workflow that has none (R131), whether or not it has a state.
+
+        Args:
+            session: What the ownership is bound to.
+            workflow_id: The workflow.
+            address: Where the holder serves.
+            external: The owner is a writer of its own (LeaseService).
+
+        Returns:
+            The ownership, at the workflow's epoch.
+
+        Raises:
+            LeaseConflictError: It is owned (R132); error_context names the holder.
+            LeaseExpiredError: The session is over.
+            OutcomeUnknownError: etcd gave no answer until the session was over.
+        """
+        require_workflow_id(workflow_id)
+        session.require_valid()
+        ownership = Ownership(workflow_id, str(uuid.uuid4()), 0, session.instance_id, session=session)
+        owner_key, state_key = self._keys.owner(workflow_id), self._keys.state(workflow_id)
+        request = wire.txn(
+            (wire.created_at(owner_key, 0),),
+            (
+                wire.get_version(state_key),
+                wire.put(owner_key, _owner(ownership, address, external), session.etcd_lease),
+            ),
+            (wire.get_version(state_key), wire.get(owner_key)),
+        )
+        outcome, _ = await settle(self._group, workflow_id, request, session, bound=True)
+        if outcome.result.succeeded:
+            ownership.fencing_token = outcome.revision
+        else:
+            held = first(outcome.result, 1)
+            assert held is not None
+            owner = Owner.FromString(held.value)
+            if owner.lease_id != ownership.lease_id:
+                raise _conflict(workflow_id, owner)
+            ownership.fencing_token = held.create_revision
+        state = first(outcome.result, 0)
+        if state is not None:
+            ownership.epoch = state.version
+            ownership.last_hash = await self._last_hash(ownership)
+        return ownership
+
+    async def _last_hash(self, ownership: Ownership) -> bytes:
+        try:
+            found = await self._client.get(self._keys.log(ownership.workflow_id, ownership.epoch))
+        except EtcdUnavailableError:
+            # Acquired, but of no use: the caller would never learn of it.
+            await self.release(ownership)
+            raise
+        if found is None:
+            await self.release(ownership)
+            raise StateConflictError(
+                f"Workflow {ownership.workflow_id} is at epoch {ownership.epoch}, but that epoch has no record.",
+                error_context={"workflow_id": ownership.workflow_id, "epoch": ownership.epoch},
+            )
+        return sha256(found.value).digest()
+
+    async def commit(self, ownership: Ownership, record: Commit, *, release: bool = False, final: bool = False) -> int:
+        """Commits the next epoch: compares owner and epoch and writes state and record, in one transaction (R142).
+
+        Commits that wait at the same time travel together. A commit whose answer is lost is pursued until it is known
+        what became of it. Cancelling the call leaves the outcome open: give the ownership up then.
+
+        Args:
+            ownership: Proof of being the only writer; moved on to the new epoch.
+            record: The record, with the new state; what proves the writer is filled in here, see `start`.
+            release: Give the ownership up with the same transaction.
+            final: The workflow ends with this epoch; implies `release`.
+
+        Returns:
+            The new epoch (R140).
+
+        Raises:
+            LeaseExpiredError: The workflow is no longer, or was never, owned by this ownership (R136).
+            EpochMismatchError: The workflow is at another epoch (R137, R141).
+            StateConflictError: A concurrent commit under the same ownership took the epoch (R143).
+            PayloadTooLargeError: The state or the record is larger than 1 MiB.
+            OutcomeUnknownError: etcd gave no answer until the session was over.
+        """
+        workflow_id = ownership.workflow_id
+        state, log = _seal(record, ownership)
+        keys = self._keys
+        owner_key, state_key = keys.owner(workflow_id), keys.state(workflow_id)
+        log_key = keys.log(workflow_id, record.epoch)
+        success = [wire.put(state_key, state), wire.put(log_key, log)]
+        if release or final:
+            success.append(wire.delete(owner_key))
+        if final:
+            success.append(wire.delete(keys.open(workflow_id)))
+        request = wire.txn(
+            (wire.created_at(owner_key, ownership.fencing_token), wire.version_is(state_key, ownership.epoch)),
+            success,
+            (wire.get(owner_key), wire.get_version(state_key), wire.get(log_key)),
+        )
+        outcome, _ = await settle(self._group, workflow_id, request, ownership.session)
+        if not outcome.result.succeeded:
+            _require_committed(outcome, ownership, record)
+        ownership.epoch, ownership.last_hash = record.epoch, sha256(log).digest()
+        return record.epoch
+
+    async def release(self, ownership: Ownership) -> bool:
+        """Gives a workflow up; another holder's ownership is never touched (R134, F8).
+
+        Returns:
+            False if it was not ours any more. Where an answer was lost and the ownership is gone afterwards: True.
+
+        Raises:
+            OutcomeUnknownError: etcd gave no answer until the session was over.
+        """
+        owner_key = self._keys.owner(ownership.workflow_id)
+        request = wire.txn((wire.created_at(owner_key, ownership.fencing_token),), (wire.delete(owner_key),))
+        outcome, attempts = await settle(self._group, ownership.workflow_id, request, ownership.session)
+        return outcome.result.succeeded or attempts > 1
+
+    # Checking and reading
+
+    async def check(self, workflow_id: str, lease_id: str, fencing_token: int, epoch: int) -> None:
+        """Checks an action against etcd, linearizable. Checks that wait at the same time travel together.
+
+        Raises:
+            LeaseInvalidError: The lease was never held (R144, F10).
+            LeaseExpiredError: It was held once and is over (R136).
+            EpochMismatchError: The epoch is ahead of the workflow's (R137).
+            EtcdUnavailableError: etcd does not answer.
+        """
+        await self._checks.check(workflow_id, lease_id, fencing_token, epoch)
+
+    async def read_state(self, workflow_id: str) -> tuple[WorkflowState, int] | None:
+        """The state of a workflow and its epoch, linearizable; None if it has none."""
+        found = await self._client.get(self._keys.state(workflow_id))
+        return None if found is None else (WorkflowState.FromString(found.value), found.version)
+
+    async def read_log(self, workflow_id: str, *, after_epoch: int = 0, limit: int = 0) -> list[tuple[Commit, bytes]]:
+        """The records after an epoch, in order, each with the SHA-256 of its stored bytes.
+
+        Args:
+            workflow_id: The workflow.
+            after_epoch: The last epoch that is not wanted.
+            limit: Most records to return; 0 is all.
+        """
+        return await self._log.read(workflow_id, after_epoch=after_epoch, limit=limit)
+
+    async def read_commit(self, workflow_id: str, epoch: int) -> Commit | None:
+        """The record that made an epoch; None if there is none."""
+        found = await self._client.get(self._keys.log(workflow_id, epoch))
+        return None if found is None else Commit.FromString(found.value)
+
+    def watch_log(self, workflow_id: str, *, after_epoch: int = 0) -> AsyncIterator[Commit]:
+        """The records after an epoch, then every new one: no gap, no duplicate, until the caller stops."""
+        return self._log.watch(workflow_id, after_epoch=after_epoch)
+
+    async def list_states(
+        self, *, prefix: str = "", start_after: str = "", limit: int = 100
+    ) -> list[tuple[WorkflowState, int]]:
+        """States and epochs of workflows in the order of their ids.
+
+        Args:
+            prefix: What the ids begin with.
+            start_after: The last id of the page before.
+            limit: Most to return; 0 is all.
+        """
+        base = self._keys.states_prefix
+        start, end = base + prefix.encode(), wire.prefix_end(base + prefix.encode())
+        if start_after:
+            start = max(start, base + start_after.encode() + b"\x00")
+        rows, _ = await self._client.range(start, end, limit=limit, page=48)
+        return [(WorkflowState.FromString(row.value), row.version) for row in rows]
+
+    async def list_open(self) -> list[str]:
+        """Ids of the workflows that have begun and not ended."""
+        return await self._ids(self._keys.open_prefix)
+
+    async def list_owned(self) -> dict[str, Owner]:
+        """Owners by workflow id."""
+        prefix = self._keys.owners_prefix
+        rows, _ = await self._client.prefix(prefix)
+        return {row.key[len(prefix) :].decode(): Owner.FromString(row.value) for row in rows}
+
+    async def _ids(self, prefix: bytes) -> list[str]:
+        rows, _ = await self._client.prefix(prefix, keys_only=True)
+        return [row.key[len(prefix) :].decode() for row in rows]
+
+
+def _seal(record: Commit, ownership: Ownership) -> tuple[bytes, bytes]:
+    """Fills in what proves the writer; returns state and record as they will be stored."""
+    if not record.HasField("state"):
+        raise ValidationError("A commit needs a state.", violations=(("commit.state", "is required"),))
+    record.commit_id = str(uuid.uuid4())
+    record.workflow_id = ownership.workflow_id
+    record.epoch = ownership.epoch + 1
+    record.previous_hash = ownership.last_hash
+    record.lease_id = ownership.lease_id
+    record.fencing_token = ownership.fencing_token
+    record.holder = ownership.holder
+    now_ns = time.time_ns()
+    record.committed_at.seconds, record.committed_at.nanos = divmod(now_ns, 1_000_000_000)
+    state, log = record.state.SerializeToString(), record.SerializeToString()
+    if len(log) > VALUE_BYTES_MAX or len(state) + len(log) > _COMMIT_BYTES_MAX:
+        raise PayloadTooLargeError(
+            f"Epoch {record.epoch} of workflow {record.workflow_id} is too large: {len(log)} bytes, with a state of "
+            f"{len(state)} bytes; {VALUE_BYTES_MAX} bytes are allowed.",
+            error_context={"size_bytes": len(log), "state_bytes": len(state), "size_bytes_max": VALUE_BYTES_MAX},
+        )
+    return state, log
+
+
+def _owner(ownership: Ownership, address: str, external: bool) -> bytes:
+    owner = Owner(lease_id=ownership.lease_id, holder=ownership.holder, address=address, external=external)
+    return owner.SerializeToString()
+
+
+def _is(found: KeyValue, commit_id: str) -> bool:
+    return Commit.FromString(found.value).commit_id == commit_id
+
+
+def _conflict(workflow_id: str, owner: Owner) -> LeaseConflictError:
+    return LeaseConflictError(
+        f"Workflow {workflow_id} is owned by {owner.holder}.",
+        error_context={"workflow_id": workflow_id, "holder": owner.holder, "address": owner.address},
+    )
+
+
+def _started(outcome: Outcome, record: Commit) -> int:
+    """The fencing token of a start whose else-branch ran: an earlier attempt may have been applied."""
+    held, state, log = (first(outcome.result, position) for position in range(3))
+    if log is not None and _is(log, record.commit_id):
+        return log.mod_revision
+    if state is not None:
+        raise WorkflowExistsError(
+            f"Workflow {record.workflow_id} exists already, at epoch {state.version}.",
+            error_context={"workflow_id": record.workflow_id, "epoch": state.version},
+        )
+    assert held is not None
+    raise _conflict(record.workflow_id, Owner.FromString(held.value))
+
+
+def _require_committed(outcome: Outcome, ownership: Ownership, record: Commit) -> None:
+    """Returns if an earlier attempt of this commit was applied; raises what fenced it otherwise."""
+    held, state, log = (first(outcome.result, position) for position in range(3))
+    if log is not None and _is(log, record.commit_id):
+        return
+    epoch = 0 if state is None else state.version
+    facts = {"workflow_id": ownership.workflow_id, "expected_epoch": ownership.epoch, "current_epoch": epoch}
+    if held is None or held.create_revision != ownership.fencing_token:
+        holder = "" if held is None else Owner.FromString(held.value).holder
+        by = f"it is owned by {holder} now" if holder else "nobody owns it now"
+        raise LeaseExpiredError(
+            f"{ownership.holder} does not own workflow {ownership.workflow_id} any more: {by}.",
+            error_context=facts | {"holder": holder},
+        )
+    if log is not None and log.mod_revision > outcome.revision_before:
+        raise StateConflictError(
+            f"Another commit took epoch {record.epoch} of workflow {ownership.workflow_id} at the same time.",
+            error_context=facts,
+        )
+    raise EpochMismatchError(
+        f"Workflow {ownership.workflow_id} is at epoch {epoch}, not {ownership.epoch}.", error_context=facts
+    )

@@ -1,0 +1,64 @@
+"""Transactions whose answer is lost, and how the truth about them is found.
+
+The same transaction is simply sent again. Its comparisons can hold only once, so it is never applied twice; and its
+else-branch reads what tells whether the earlier attempt was applied. A verdict of the else-branch is final: fencing
+tokens and epochs only grow, so an earlier attempt that is still on its way fails too.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from onex_lease.client import backoff
+from onex_lease.errors import EtcdRejectedError, LeaseExpiredError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from onex_lease.group import Outcome, TransactionGroup
+    from onex_lease.session import Session
+
+PURSUIT_S_MAX = 10.0
+
+
+async def settle(
+    group: TransactionGroup, exclusive: str, request: bytes, session: Session | None, *, bound: bool = False
+) -> tuple[Outcome, int]:
+    """Sends a transaction until it is known what became of it.
+
+    Args:
+        group: Where to send it.
+        exclusive: Name that keeps it out of a group with others that write the same keys.
+        request: Encoded TxnRequest. Only one attempt can succeed, and the else-branch tells whether one did.
+        session: Pursue it while this session is valid; None: for ten seconds.
+        bound: The transaction binds keys to the session's etcd lease, so etcd refuses it once that is over.
+
+    Returns:
+        The outcome of the last attempt, and how many attempts there were.
+
+    Raises:
+        LeaseExpiredError: `bound`, and the session is over in etcd: no attempt can succeed any more, and the bound
+            keys of one that did are gone.
+        EtcdRejectedError: Refused for another reason; nothing was written.
+        OutcomeUnknownError: No answer until the session was over.
+    """
+    give_up_at = time.monotonic() + PURSUIT_S_MAX
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await group.submit(exclusive, request), attempt
+        except EtcdRejectedError as error:
+            if bound and error.code == "NOT_FOUND":
+                raise LeaseExpiredError("The session is over: etcd does not know its lease any more.") from error
+            if attempt == 1:
+                raise
+            lost: Exception = error
+        except OutcomeUnknownError as error:
+            lost = error
+        over = not session.is_valid() if session is not None else time.monotonic() > give_up_at
+        if over:
+            raise OutcomeUnknownError(
+                f"etcd's answer was lost {attempt} times until the session was over; it may have been applied.",
+                error_context={"attempts": attempt},
+            ) from lost
+        await backoff(attempt)
