@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,12 @@ from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, Outcome, TransactionGro
 from onex_lease.keys import require_workflow_id
 from onex_lease.log import LogReader
 from onex_lease.messages import KeyValue, first
-from onex_lease.ownership import Ownership
+from onex_lease.ownership import Holder, Ownership
 from onex_lease.pursuit import settle
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.keys import Keyspace
-    from onex_lease.session import Session
 
 VALUE_BYTES_MAX = 1024 * 1024
 # State and record together, with room for keys below etcd's 1.5 MiB.
@@ -65,7 +64,7 @@ class Journal:
     # Writing
 
     async def start(
-        self, session: Session, record: Commit, *, address: str = "", final: bool = False, external: bool = False
+        self, session: Holder, record: Commit, *, address: str = "", final: bool = False, external: bool = False
     ) -> Ownership:
         """Acquires a new workflow and commits its first epoch, in one transaction.
 
@@ -118,7 +117,7 @@ class Journal:
         return ownership
 
     async def acquire(
-        self, session: Session, workflow_id: str, *, address: str = "", external: bool = False
+        self, session: Holder, workflow_id: str, *, address: str = "", external: bool = False
     ) -> Ownership:
         """Becomes the owner of a workflow that has none (R131), whether or not it has a state.
 
@@ -269,7 +268,7 @@ class Journal:
         found = await self._client.get(self._keys.log(workflow_id, epoch))
         return None if found is None else Commit.FromString(found.value)
 
-    def watch_log(self, workflow_id: str, *, after_epoch: int = 0) -> AsyncIterator[Commit]:
+    def watch_log(self, workflow_id: str, *, after_epoch: int = 0) -> AsyncGenerator[Commit, None]:
         """The records after an epoch, then every new one: no gap, no duplicate, until the caller stops."""
         return self._log.watch(workflow_id, after_epoch=after_epoch)
 

@@ -25,7 +25,7 @@ from onex_lease.pursuit import settle
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.keys import Keyspace
-    from onex_lease.session import Session
+    from onex_lease.ownership import Holder
 
 # What is stored begins with one of these: a claim (JSON), or a result (as the executor gave it).
 _CLAIM = b"C"
@@ -48,7 +48,7 @@ class Claim:
     claim_id: str
     result: bytes | None
     revision: int = 0
-    session: Session | None = field(default=None, repr=False, compare=False)
+    session: Holder | None = field(default=None, repr=False, compare=False)
 
 
 class Ledger:
@@ -65,7 +65,7 @@ class Ledger:
         self._group = TransactionGroup(client)
         self._shelf = _ResultLeases(client)
 
-    async def claim(self, key: str, *, session: Session, fencing_token: int = 0) -> Claim:
+    async def claim(self, key: str, *, session: Holder, fencing_token: int = 0) -> Claim:
         """Claims a key, or returns the result that was recorded for it.
 
         Args:

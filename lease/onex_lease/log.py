@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ class LogReader:
         rows, revision = await self._client.range(start, end, limit=limit, page=_PAGE)
         return [row.value for row in rows], revision
 
-    async def watch(self, workflow_id: str, *, after_epoch: int) -> AsyncIterator[Commit]:
+    async def watch(self, workflow_id: str, *, after_epoch: int) -> AsyncGenerator[Commit, None]:
         """The records after an epoch, then every new one, each once and in order, until the caller stops."""
         epoch = after_epoch
         while True:

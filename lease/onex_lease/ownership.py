@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from onex_lease.session import Session
+
+class Holder(Protocol):
+    """What an ownership is bound to: a `Session`, or an etcd lease that somebody else keeps alive.
+
+    Attributes:
+        instance_id: Who holds it.
+        etcd_lease: The etcd lease that the owner key is bound to.
+    """
+
+    instance_id: str
+    etcd_lease: int
+
+    def is_valid(self) -> bool:
+        """Whether work under it may go on. A commit whose answer is lost is pursued as long."""
+
+    def require_valid(self) -> None:
+        """Raises LeaseExpiredError if it is over."""
 
 
 @dataclass(slots=True)
@@ -30,4 +45,4 @@ class Ownership:
     holder: str
     epoch: int = 0
     last_hash: bytes = b""
-    session: Session | None = field(default=None, repr=False, compare=False)
+    session: Holder | None = field(default=None, repr=False, compare=False)

@@ -15,13 +15,15 @@ from onex_lease.errors import EtcdRejectedError, LeaseExpiredError, OutcomeUnkno
 
 if TYPE_CHECKING:
     from onex_lease.group import Outcome, TransactionGroup
-    from onex_lease.session import Session
+    from onex_lease.ownership import Holder
 
+# Without a session to bound it, and with one that stays valid: then etcd answers keepalives and would answer this too.
 PURSUIT_S_MAX = 10.0
+_PURSUIT_WITH_SESSION_S_MAX = 60.0
 
 
 async def settle(
-    group: TransactionGroup, exclusive: str, request: bytes, session: Session | None, *, bound: bool = False
+    group: TransactionGroup, exclusive: str, request: bytes, session: Holder | None, *, bound: bool = False
 ) -> tuple[Outcome, int]:
     """Sends a transaction until it is known what became of it.
 
@@ -29,7 +31,7 @@ async def settle(
         group: Where to send it.
         exclusive: Name that keeps it out of a group with others that write the same keys.
         request: Encoded TxnRequest. Only one attempt can succeed, and the else-branch tells whether one did.
-        session: Pursue it while this session is valid; None: for ten seconds.
+        session: Pursue it while this is valid, for a minute at most; None: for ten seconds.
         bound: The transaction binds keys to the session's etcd lease, so etcd refuses it once that is over.
 
     Returns:
@@ -41,7 +43,7 @@ async def settle(
         EtcdRejectedError: Refused for another reason; nothing was written.
         OutcomeUnknownError: No answer until the session was over.
     """
-    give_up_at = time.monotonic() + PURSUIT_S_MAX
+    give_up_at = time.monotonic() + (PURSUIT_S_MAX if session is None else _PURSUIT_WITH_SESSION_S_MAX)
     attempt = 0
     while True:
         attempt += 1
@@ -55,8 +57,8 @@ async def settle(
             lost: Exception = error
         except OutcomeUnknownError as error:
             lost = error
-        over = not session.is_valid() if session is not None else time.monotonic() > give_up_at
-        if over:
+        over = session is not None and not session.is_valid()
+        if over or time.monotonic() > give_up_at:
             raise OutcomeUnknownError(
                 f"etcd's answer was lost {attempt} times until the session was over; it may have been applied.",
                 error_context={"attempts": attempt},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -56,7 +56,7 @@ class Watch:
         self._call: grpc.aio.StreamStreamCall[object, object] | None = None
         self._writing = asyncio.Lock()
 
-    async def batches(self) -> AsyncIterator[Batch]:
+    async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yields batches until the caller stops; connects again as often as it takes.
 
         Raises:
@@ -102,11 +102,8 @@ class Watch:
             if response.compact_revision:
                 raise HistoryLostError(f"etcd has forgotten everything before revision {response.compact_revision}")
             raise grpc.aio.UsageError(f"etcd cancelled the watch: {response.cancel_reason}")
-        if response.events:
-            # Not the header's revision: while a watch catches up, that one runs ahead of the events.
-            revision = response.events[-1].kv.mod_revision
-        else:
-            revision = response.header.revision
+        # With events not the header's revision: while a watch catches up, that one runs ahead of them.
+        revision = response.events[-1].kv.mod_revision if response.events else response.header.revision
         if revision < self._next_revision - 1:
             return None
         self._next_revision = max(self._next_revision, revision + 1)

@@ -86,5 +86,5 @@ def nested(transaction: bytes) -> bytes:
 
 
 def group(transactions: Iterable[bytes]) -> bytes:
-    """A transaction without comparisons that holds each of `transactions`, each with its own comparisons and outcome."""
+    """A transaction that holds each of `transactions`, each with its own comparisons and its own outcome."""
     return b"".join([_field(b"\x12", nested(transaction)) for transaction in transactions])
