@@ -1,0 +1,101 @@
+"""Settings of a node: environment variables with the prefix ONEX_, or flags of the command line."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from onex.v1 import common_pb2
+
+PORTS = {
+    common_pb2.NODE_KIND_EFFECT: 50051,
+    common_pb2.NODE_KIND_COMPUTE: 50052,
+    common_pb2.NODE_KIND_REDUCER: 50053,
+    common_pb2.NODE_KIND_ORCHESTRATOR: 50054,
+}
+HEALTH_PORT_OFFSET = 10
+METRICS_PORT_OFFSET = 20
+
+
+class NodeSettings(BaseSettings):
+    """What an operator can set of one node."""
+
+    model_config = SettingsConfigDict(env_prefix="ONEX_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the services. Default by kind: 50051 to 50054. 0: a free one."
+    )
+    health_port: int | None = Field(
+        None, ge=0, le=65535, description="Plaintext port for probes. Default: port + 10, or a free one."
+    )
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the metrics page. Default: port + 20, or a free one."
+    )
+    advertise: str = Field("", description="host:port that other nodes reach this one by. Default: host and port.")
+    etcd: str = Field("127.0.0.1:2379", description="host:port of etcd.")
+    namespace: str = Field("default", description="Namespace of the mesh within etcd.")
+    ttl_s: float = Field(10.0, ge=2.0, le=86_400, description="Time to live of the session, in seconds.")
+    instance_id: str = Field("", description="Unique name of the process. Default: kind, host and a random part.")
+    service_name: str = Field("", description="Name under which workflows depend on the node. Default: its kind.")
+    deadline_s: float = Field(60.0, gt=0, description="Deadline of a call that comes without one, in seconds.")
+    message_bytes_max: int = Field(16 * 1024 * 1024, ge=64 * 1024, description="Largest message, in bytes.")
+    calls_max: int = Field(4_096, ge=1, description="Most calls and actions under way at once.")
+    drain_s: float = Field(20.0, ge=0, description="Longest wait for work under way when stopping, in seconds.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="Form of log lines.")
+    development: bool = Field(False, description="Run each transition twice and compare, to find impure ones.")
+    tls_cert: Path | None = Field(None, description="Certificate of the service port, PEM.")
+    tls_key: Path | None = Field(None, description="Its private key, PEM.")
+    tls_ca: Path | None = Field(None, description="CA that clients' certificates must be signed by (mTLS), PEM.")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> NodeSettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.tls_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_ca needs tls_cert and tls_key")
+        return self
+
+    def service_port(self, kind: common_pb2.NodeKind) -> int:
+        """The port of the services; 0 for a free one."""
+        return PORTS[kind] if self.port is None else self.port
+
+    def probe_port(self, bound_port: int) -> int:
+        """The plaintext health port that goes with a service port; 0 for a free one."""
+        return self._beside(self.health_port, bound_port, HEALTH_PORT_OFFSET)
+
+    def page_port(self, bound_port: int) -> int:
+        """The metrics port that goes with a service port; 0 for a free one."""
+        return self._beside(self.metrics_port, bound_port, METRICS_PORT_OFFSET)
+
+    def _beside(self, given: int | None, bound_port: int, offset: int) -> int:
+        if given is not None:
+            return given
+        return 0 if self.port == 0 else bound_port + offset
+
+
+def new_instance_id(kind: common_pb2.NodeKind) -> str:
+    """A unique name for a process: its kind, its host and a random part."""
+    name = common_pb2.NodeKind.Name(kind).removeprefix("NODE_KIND_").lower()
+    return f"{name}-{socket.gethostname()[:40]}-{uuid.uuid4().hex[:8]}"
+
+
+def settings_table() -> Iterator[str]:
+    """The lines of docs/settings.md: every setting, its variable, its default and its meaning."""
+    yield "# Settings"
+    yield ""
+    yield "Every setting of a node is an environment variable, and a flag of `onex-mesh serve` of the same name"
+    yield "(`ONEX_TTL_S`, `--ttl-s`). A flag wins. This page is generated from `NodeSettings`; a test keeps it current."
+    yield ""
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in NodeSettings.model_fields.items():
+        default = "" if field.default in (None, "") else f"`{field.default}`"
+        yield f"| `ONEX_{name.upper()}` | {default} | {field.description} |"
