@@ -1,20 +1,21 @@
 """Leases of writers that are not orchestrators of this mesh: programs in any language, through LeaseService.
 
-Such a writer has no session of its own here. Each of its leases is one etcd lease, renewed only by its own keepalives, so
-that any orchestrator can answer any of its calls: everything needed stands in the owner key.
+Such a writer has no session of its own here. Each of its leases is one etcd lease, renewed only by its own keepalives,
+so that any orchestrator can answer any of its calls: everything needed stands in the owner key.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import grpc
 from aetcd import rpc
-from onex.v1 import lease_pb2, workflow_pb2
 
+from onex.v1 import lease_pb2, workflow_pb2
 from onex_lease.errors import (
     EtcdUnavailableError,
     LeaseExpiredError,
@@ -22,13 +23,13 @@ from onex_lease.errors import (
     ValidationError,
 )
 from onex_lease.keys import require_instance_id, require_workflow_id
+from onex_lease.ownership import Ownership
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.journal import Journal
     from onex_lease.keys import Keyspace
     from onex_lease.messages import KeyValue
-    from onex_lease.ownership import Ownership
 
 TTL_S_DEFAULT = 10.0
 TTL_S_MIN = 2.0
@@ -64,16 +65,23 @@ class HeldLease:
 class _Grant:
     """What `Journal.acquire` needs of a session, for one etcd lease that somebody else keeps alive."""
 
-    def __init__(self, holder: str, etcd_lease: int) -> None:
+    def __init__(self, holder: str, etcd_lease: int, ttl_s: float) -> None:
         self.instance_id = holder
         self.etcd_lease = etcd_lease
+        self._valid_until = time.monotonic() + ttl_s
 
     def is_valid(self) -> bool:
-        """Always true: only etcd knows whether the lease is still there, and the transaction asks it."""
-        return True
+        """Whether the lease has not run out since it was granted; whether it is there, the transaction asks etcd."""
+        return time.monotonic() < self._valid_until
 
     def require_valid(self) -> None:
-        """Does nothing; see `is_valid`."""
+        """Refuses to go on with a lease that has run out.
+
+        Raises:
+            LeaseExpiredError: It has.
+        """
+        if not self.is_valid():
+            raise LeaseExpiredError(f"the lease of {self.instance_id} ran out before it was used")
 
 
 class ExternalLeases:
@@ -98,7 +106,7 @@ class ExternalLeases:
             raise ValidationError(f"ttl {text}, not {ttl_s:g}", violations=(("ttl", text),))
         etcd_lease = await self._client.grant(math.ceil(ttl_s))
         try:
-            ownership = await self._journal.acquire(_Grant(holder, etcd_lease), workflow_id, external=True)
+            ownership = await self._journal.acquire(_Grant(holder, etcd_lease, ttl_s), workflow_id, external=True)
         except BaseException:
             await self._client.revoke(etcd_lease)
             raise
@@ -188,6 +196,10 @@ class ExternalLeases:
             )
         return entry, owner
 
+    async def _ownership(self, workflow_id: str, lease_id: str) -> Ownership:
+        entry, owner = await self._held(workflow_id, lease_id)
+        return Ownership(workflow_id, lease_id, entry.create_revision, owner.holder)
+
     async def _renew(self, etcd_lease: int) -> float:
         call = self._client.keep_alive()
         try:
@@ -207,5 +219,3 @@ def _expired(workflow_id: str) -> LeaseExpiredError:
     return LeaseExpiredError(
         f"nobody holds a lease on workflow {workflow_id!r}", error_context={"workflow_id": workflow_id}
     )
-
-

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 
-import grpc
 from onex.v1 import lease_pb2, lease_pb2_grpc
-
 from onex_lease import ExternalLeases, HeldLease
 from onex_mesh.orchestrator.core.plan import seconds
 from onex_mesh.orchestrator.core.records import duration, timestamp
+from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.errors import ValidationError
 
 _TTL_S_DEFAULT = 10.0
@@ -22,7 +21,7 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
         self._leases = leases
 
     async def AcquireLease(
-        self, request: lease_pb2.AcquireLeaseRequest, context: grpc.aio.ServicerContext
+        self, request: lease_pb2.AcquireLeaseRequest, context: CallContext
     ) -> lease_pb2.AcquireLeaseResponse:
         """Becomes the only writer of a workflow (R131, R132)."""
         ttl_s = seconds(request.ttl) if request.HasField("ttl") else _TTL_S_DEFAULT
@@ -30,22 +29,18 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
             lease=_message(await self._leases.acquire(request.workflow_id, request.holder, ttl_s))
         )
 
-    async def KeepAlive(
-        self, request: lease_pb2.KeepAliveRequest, context: grpc.aio.ServicerContext
-    ) -> lease_pb2.KeepAliveResponse:
+    async def KeepAlive(self, request: lease_pb2.KeepAliveRequest, context: CallContext) -> lease_pb2.KeepAliveResponse:
         """Stays it."""
         return lease_pb2.KeepAliveResponse(
             lease=_message(await self._leases.keep_alive(request.workflow_id, request.lease_id))
         )
 
-    async def GetLease(
-        self, request: lease_pb2.GetLeaseRequest, context: grpc.aio.ServicerContext
-    ) -> lease_pb2.GetLeaseResponse:
+    async def GetLease(self, request: lease_pb2.GetLeaseRequest, context: CallContext) -> lease_pb2.GetLeaseResponse:
         """Tells who it is; never the lease id, which is its holder's proof."""
         return lease_pb2.GetLeaseResponse(lease=_message(await self._leases.get(request.workflow_id)))
 
     async def CommitState(
-        self, request: lease_pb2.CommitStateRequest, context: grpc.aio.ServicerContext
+        self, request: lease_pb2.CommitStateRequest, context: CallContext
     ) -> lease_pb2.CommitStateResponse:
         """Commits a state under the lease (R140–R143)."""
         if request.expected_epoch < 0:
@@ -60,7 +55,7 @@ class LeaseServicer(lease_pb2_grpc.LeaseServiceServicer):
         return lease_pb2.CommitStateResponse(epoch=epoch)
 
     async def ReleaseLease(
-        self, request: lease_pb2.ReleaseLeaseRequest, context: grpc.aio.ServicerContext
+        self, request: lease_pb2.ReleaseLeaseRequest, context: CallContext
     ) -> lease_pb2.ReleaseLeaseResponse:
         """Stops being it (F8, R134)."""
         released = await self._leases.release(request.workflow_id, request.lease_id)

@@ -14,7 +14,7 @@ from onex.v1 import (
     node_pb2,
     orchestrator_pb2_grpc,
 )
-from onex_lease import ExternalLeases, Session
+from onex_lease import ExternalLeases
 from onex_mesh.orchestrator.adapters.channels import Channels, GrpcHealthMonitor
 from onex_mesh.orchestrator.adapters.dispatcher import Dispatcher
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
@@ -31,9 +31,7 @@ class OrchestratorNode:
 
     kind = common_pb2.NODE_KIND_ORCHESTRATOR
 
-    def __init__(
-        self, registry: WorkflowRegistry, version: str = "0", service_name: str = "orchestrator"
-    ) -> None:
+    def __init__(self, registry: WorkflowRegistry, version: str = "0", service_name: str = "orchestrator") -> None:
         self.version = version
         self.service_name = service_name
         self._registry = registry
@@ -89,8 +87,8 @@ class OrchestratorNode:
             "onex.v1.EventService",
         ]
 
-    async def session_changed(self, session: Session) -> None:
-        """The session was lost and opened anew: workflows that ran under the old one are not ours any more."""
+    async def session_lost(self) -> None:
+        """The workflows that ran under the session are not ours any more."""
         if self._engine is not None:
             await self._engine.let_go()
 

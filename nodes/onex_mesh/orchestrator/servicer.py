@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import grpc
-
 from onex.v1 import common_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_lease import Journal, LiveView
 from onex_mesh.orchestrator.core import machine, records
 from onex_mesh.orchestrator.engine import Engine, not_found
 from onex_mesh.orchestrator.runner import Outcome
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.call import CallContext
 
 _PAGE_DEFAULT = 100
 _PAGE_MAX = 1_000
@@ -26,7 +25,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._view = view
 
     async def ExecuteOrchestration(
-        self, request: orchestrator_pb2.ExecuteOrchestrationRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.ExecuteOrchestrationRequest, context: CallContext
     ) -> orchestrator_pb2.ExecuteOrchestrationResponse:
         """Runs a workflow and waits for its end (R95, R112)."""
         started = await self._engine.start(request.contract)
@@ -52,7 +51,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         )
 
     async def StartWorkflow(
-        self, request: orchestrator_pb2.StartWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.StartWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.StartWorkflowResponse:
         """Starts a workflow; returns once its start is committed."""
         started = await self._engine.start(request.contract)
@@ -64,7 +63,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         )
 
     async def GetWorkflow(
-        self, request: orchestrator_pb2.GetWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.GetWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.GetWorkflowResponse:
         """Shows a workflow with what is committed."""
         outcome = await self._engine.load(_required(request.workflow_id, "workflow_id"))
@@ -77,7 +76,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return orchestrator_pb2.GetWorkflowResponse(workflow=view)
 
     async def ListWorkflows(
-        self, request: orchestrator_pb2.ListWorkflowsRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.ListWorkflowsRequest, context: CallContext
     ) -> orchestrator_pb2.ListWorkflowsResponse:
         """Lists workflows by id, a page at a time."""
         page = _page_size(request.page_size)
@@ -100,7 +99,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return response
 
     async def WatchWorkflow(
-        self, request: orchestrator_pb2.WatchWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.WatchWorkflowRequest, context: CallContext
     ) -> AsyncIterator[orchestrator_pb2.WatchWorkflowResponse]:
         """Reports each epoch as it is committed; ends with the workflow (R107, R115)."""
         workflow_id = _required(request.workflow_id, "workflow_id")
@@ -127,7 +126,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             yield response
 
     async def GetHistory(
-        self, request: orchestrator_pb2.GetHistoryRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.GetHistoryRequest, context: CallContext
     ) -> orchestrator_pb2.GetHistoryResponse:
         """Shows what made each epoch, and whether the chain of records is unbroken (R146)."""
         workflow_id = _required(request.workflow_id, "workflow_id")
@@ -156,7 +155,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return response
 
     async def GetState(
-        self, request: orchestrator_pb2.GetStateRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.GetStateRequest, context: CallContext
     ) -> orchestrator_pb2.GetStateResponse:
         """Shows the state at an epoch."""
         workflow_id = _required(request.workflow_id, "workflow_id")
@@ -174,31 +173,31 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         )
 
     async def SignalWorkflow(
-        self, request: orchestrator_pb2.SignalWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.SignalWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.SignalWorkflowResponse:
         """Not built yet."""
         raise not_built("SignalWorkflow")
 
     async def CancelWorkflow(
-        self, request: orchestrator_pb2.CancelWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.CancelWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.CancelWorkflowResponse:
         """Not built yet."""
         raise not_built("CancelWorkflow")
 
     async def CheckpointWorkflow(
-        self, request: orchestrator_pb2.CheckpointWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.CheckpointWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.CheckpointWorkflowResponse:
         """Not built yet."""
         raise not_built("CheckpointWorkflow")
 
     async def RollbackWorkflow(
-        self, request: orchestrator_pb2.RollbackWorkflowRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.RollbackWorkflowRequest, context: CallContext
     ) -> orchestrator_pb2.RollbackWorkflowResponse:
         """Not built yet."""
         raise not_built("RollbackWorkflow")
 
     async def PreviewAction(
-        self, request: orchestrator_pb2.PreviewActionRequest, context: grpc.aio.ServicerContext
+        self, request: orchestrator_pb2.PreviewActionRequest, context: CallContext
     ) -> orchestrator_pb2.PreviewActionResponse:
         """Not built yet."""
         raise not_built("PreviewAction")

@@ -14,6 +14,7 @@ from google.protobuf import any_pb2, json_format, struct_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
 from onex.v1 import common_pb2
 from onex_lease.errors import (
     EpochMismatchError,

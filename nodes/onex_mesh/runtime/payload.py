@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from google.protobuf import struct_pb2
+
 from onex.v1 import common_pb2
 from onex_lease.errors import ValidationError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from onex.v1 import node_pb2
 from onex_mesh.runtime.settings import NodeSettings
@@ -42,7 +42,18 @@ class Channels:
             ("grpc.max_reconnect_backoff_ms", 1_000),
             ("grpc.enable_retries", 0),
         ]
-        return grpc.aio.insecure_channel(address, options=options)
+        credentials = self._credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        return grpc.aio.secure_channel(address, credentials, options=options)
+
+    def _credentials(self) -> grpc.ChannelCredentials | None:
+        """A mesh with TLS uses it between its nodes too; with a CA of its own, each shows its certificate."""
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        authority = settings.tls_ca.read_bytes() if settings.tls_ca is not None else None
+        return grpc.ssl_channel_credentials(authority, settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
 
 
 class GrpcHealthMonitor:
@@ -57,9 +68,13 @@ class GrpcHealthMonitor:
         at, healthy = self._known.get(node.instance_id, (float("-inf"), False))
         if time.monotonic() - at < _HEALTH_FRESH_S:
             return healthy
-        stub = health_pb2_grpc.HealthStub(self._channels.get(node.address))
+        check = self._channels.get(node.address).unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service="readiness"), timeout=_HEALTH_TIMEOUT_S)
+            answer = await check(health_pb2.HealthCheckRequest(service="readiness"), timeout=_HEALTH_TIMEOUT_S)
             healthy = answer.status == health_pb2.HealthCheckResponse.SERVING
         except grpc.aio.AioRpcError:
             healthy = False
