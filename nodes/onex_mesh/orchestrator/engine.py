@@ -20,6 +20,7 @@ from onex_mesh.orchestrator.dependencies import check_dependencies
 from onex_mesh.orchestrator.ports import ActionDispatcher, HealthMonitor
 from onex_mesh.orchestrator.runner import Outcome, OwnershipLostError, Services, WorkflowRunner
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.node import DRAINING
 
 log = structlog.get_logger(__name__)
 
@@ -251,7 +252,11 @@ class Engine:
     def _orphans(self, workflow_ids: list[str]) -> None:
         if not self._accepting:
             return
-        instances = [node.instance_id for node in self._parts.view.nodes(common_pb2.NODE_KIND_ORCHESTRATOR)]
+        instances = [
+            node.instance_id
+            for node in self._parts.view.nodes(common_pb2.NODE_KIND_ORCHESTRATOR)
+            if DRAINING not in node.capabilities
+        ]
         for workflow_id in workflow_ids:
             place = rendezvous.rank(workflow_id, self._parts.instance_id, instances)
             self._spawn(self._adopt(workflow_id, after_s=place * _RANK_WAIT_S))

@@ -261,6 +261,8 @@ class WorkflowRunner:
         chance = random.random()  # noqa: S311  # spreads retries, guards nothing
         self._evolve(machine.Failed(index, error, time.time(), chance))
         after = self._progress.steps[index]
+        if after.status == workflow_pb2.STEP_STATUS_SKIPPED:
+            self._inputs.skip(self._plan.steps[index].step_id)
         self._keep(
             workflow_pb2.StepResult(
                 step_id=self._plan.steps[index].step_id,

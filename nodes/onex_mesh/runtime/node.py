@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from onex_mesh.runtime.mesh import Mesh
 
 
+DRAINING = "draining"
+"""Capability of a node that is about to stop: it finishes what it has and wants nothing new."""
+
+
 class Node(Protocol):
     """One of the four kinds of node.
 

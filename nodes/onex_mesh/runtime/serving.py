@@ -28,16 +28,13 @@ from onex_mesh.runtime.health import HealthReport, Probes
 from onex_mesh.runtime.interceptors import CallInterceptor
 from onex_mesh.runtime.mesh import Mesh
 from onex_mesh.runtime.metrics import Metrics
-from onex_mesh.runtime.node import Node
+from onex_mesh.runtime.node import DRAINING, Node
 from onex_mesh.runtime.node_service import NodeServicer
 from onex_mesh.runtime.settings import NodeSettings, new_instance_id
 from onex_mesh.runtime.telemetry import MetricsPage, configure_logs
 from onex_mesh.runtime.version import MESH_VERSION
 
 log = structlog.get_logger(__name__)
-
-DRAINING = "draining"
-"""Capability of a node that is about to stop: it finishes what it has and wants nothing new."""
 
 _ETCD_RETRY_S = 1.0
 _CLOSE_S = 5.0

@@ -22,6 +22,7 @@ from onex_mesh.orchestrator.adapters.link import NodeLink, StreamLink, UnaryLink
 from onex_mesh.orchestrator.core.records import instant
 from onex_mesh.orchestrator.ports import OnResult
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.node import DRAINING
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +112,9 @@ class Dispatcher:
         links = self._routes.get(key)
         if links is None:
             nodes = self._view.nodes(kind)
-            chosen = [node for node in nodes if not service_name or node.service_name == service_name]
+            offered = [node for node in nodes if not service_name or node.service_name == service_name]
+            # One that is about to stop gets work only where there is no other.
+            chosen = [node for node in offered if DRAINING not in node.capabilities] or offered
             links = self._routes[key] = [self._link(node) for node in chosen]
         return [link for link in links if link.usable]
 

@@ -82,10 +82,13 @@ class Inputs:
             "name": contract.workflow_config.name,
         }
         self._outputs: dict[str, common_pb2.Payload] = {}
+        self._statuses: dict[str, str] = {}
         for step_id in results.by_step:
             output = results.output(step_id)
             if output is not None:
                 self._outputs[step_id] = output
+            elif results.by_step[step_id].status == workflow_pb2.STEP_STATUS_SKIPPED:
+                self.skip(step_id)
 
     def add(self, step_id: str, output: common_pb2.Payload) -> None:
         """Makes the output of a step readable for the steps after it (R106)."""
@@ -118,6 +121,9 @@ class Inputs:
             for step_id in sorted({name for step in steps for name in step.template.reads} - inside):
                 output = self._outputs.get(step_id)
                 if output is None:
+                    fields = outputs.fields[step_id].struct_value.fields
+                    fields["output"].null_value = struct_pb2.NULL_VALUE
+                    fields["status"].string_value = self._statuses.get(step_id, "")
                     continue
                 if output.WhichOneof("content") != "json":
                     return None
@@ -148,6 +154,7 @@ class Inputs:
             steps=self._outputs,
             params=step.parameters if step is not None else struct_pb2.Struct(),
             workflow=self._workflow,
+            statuses=self._statuses,
         )
 
 
