@@ -94,6 +94,11 @@ class Inputs:
         """Makes the output of a step readable for the steps after it (R106)."""
         self._outputs[step_id] = output
 
+    def skip(self, step_id: str) -> None:
+        """Makes a step readable that was skipped: its output is null, its status "skipped" (R105)."""
+        self._outputs.pop(step_id, None)
+        self._statuses[step_id] = "skipped"
+
     def command(self, step: PlannedStep, states: Mapping[str, workflow_pb2.ReducerState]) -> action_pb2.Command:
         """The step's command with its templates resolved, and the state that a reduction continues from.
 
