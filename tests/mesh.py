@@ -1,4 +1,6 @@
-"""A real mesh for tests: an embedded etcd and node processes on free ports, which tests may kill, pause and restart.
+"""A real mesh for tests: an embedded etcd and nodes on free ports.
+
+`MeshProcesses` runs each node as a process of `onex-mesh serve`, which tests may kill, pause and restart:
 
     async with MeshProcesses(tmp_path, app="examples.orders.app:app", orchestrators=2) as mesh:
         stub = OrchestratorServiceStub(mesh.channel("orchestrator"))
@@ -6,6 +8,11 @@
 
 Leaving the context stops everything and checks that nothing is left: no process, no listening port and no key of a
 session. Where the test failed, the last log lines of each process are printed.
+
+`MeshInProcess` runs given nodes in the process of the test, where their parts can be looked at:
+
+    async with MeshInProcess(tmp_path, [ComputeNode(...), OrchestratorNode(...)]) as mesh:
+        stub = ComputeServiceStub(mesh.channel("compute"))
 """
 
 from __future__ import annotations
@@ -14,7 +21,8 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +32,9 @@ import psutil
 from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
 from onex_mesh.cli.dev.mesh import KINDS, MeshNode, MeshOptions, ProcessMesh
 from onex_mesh.cli.dev.ports import is_free
+from onex_mesh.runtime.node import Node
+from onex_mesh.runtime.serving import NodeServer
+from onex_mesh.runtime.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,6 +149,85 @@ class NodeProcess:
         self.pids.append(self._node.child.pid)
 
 
+class MeshInProcess:
+    """An embedded etcd and nodes in this process; an async context manager.
+
+    Args:
+        tmp_path: Where etcd's data goes.
+        nodes: The nodes, started in this order and stopped in the reverse.
+        ttl_s: Time to live of the sessions, in seconds.
+        settings: More settings of all nodes, by name.
+    """
+
+    def __init__(
+        self, tmp_path: Path, nodes: Sequence[Node], *, ttl_s: float = 2.0, settings: Mapping[str, object] | None = None
+    ) -> None:
+        self._tmp_path = tmp_path
+        self._nodes = nodes
+        self._values = {"ttl_s": ttl_s, "drain_s": 10.0, **(settings or {})}
+        self._stack = AsyncExitStack()
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._etcd: EmbeddedEtcd | None = None
+        self.servers: list[NodeServer] = []
+        self.keys = Keyspace()
+
+    @property
+    def etcd(self) -> EmbeddedEtcd:
+        """etcd, which tests may stop, kill and pause."""
+        assert self._etcd is not None
+        return self._etcd
+
+    def server(self, kind: str, index: int = 0) -> NodeServer:
+        """The server of a node."""
+        return [server for server in self.servers if server.info.kind == KINDS[kind]][index]
+
+    def address(self, kind: str, index: int = 0) -> str:
+        """host:port of a node."""
+        return self.server(kind, index).info.address
+
+    def channel(self, kind: str, index: int = 0) -> grpc.aio.Channel:
+        """A channel to a node; the same one each time, closed with the mesh."""
+        address = self.address(kind, index)
+        if address not in self._channels:
+            self._channels[address] = open_channel(address)
+        return self._channels[address]
+
+    async def __aenter__(self) -> MeshInProcess:
+        async with AsyncExitStack() as stack:
+            self._etcd = await EmbeddedEtcd.start(data_dir=self._tmp_path / "etcd", fsync=False)
+            stack.push_async_callback(self._etcd.stop)
+            for node in self._nodes:
+                values: dict[str, object] = {"etcd": self._etcd.endpoint, "port": 0, **self._values}
+                server = NodeServer(node, NodeSettings.model_validate(values))
+                await server.start()
+                stack.push_async_callback(server.stop)
+                self.servers.append(server)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+        await self._stack.aclose()
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel for tests: its own connection, large messages, quick to find a node that came back."""
+    return grpc.aio.insecure_channel(
+        address,
+        options=(
+            ("grpc.max_receive_message_length", _MESSAGE_SIZE_MAX),
+            # A node that was killed and came back is to be found at once.
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 500),
+            # Tests run many meshes; channels must not share connections with those of an earlier one.
+            ("grpc.use_local_subchannel_pool", 1),
+        ),
+    )
+
+
 class MeshProcesses:
     """An embedded etcd and processes of `onex-mesh serve`; an async context manager.
 
@@ -229,17 +319,7 @@ class MeshProcesses:
         """A channel to a node; the same one each time, closed with the mesh."""
         address = self.address(kind, index)
         if address not in self._channels:
-            self._channels[address] = grpc.aio.insecure_channel(
-                address,
-                options=(
-                    ("grpc.max_receive_message_length", _MESSAGE_SIZE_MAX),
-                    # A node that was killed and came back is to be found at once.
-                    ("grpc.initial_reconnect_backoff_ms", 50),
-                    ("grpc.max_reconnect_backoff_ms", 500),
-                    # Tests run many meshes; channels must not share connections with those of an earlier one.
-                    ("grpc.use_local_subchannel_pool", 1),
-                ),
-            )
+            self._channels[address] = open_channel(address)
         return self._channels[address]
 
     async def etcd_client(self) -> EtcdClient:

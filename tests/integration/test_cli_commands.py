@@ -116,7 +116,6 @@ def test_a_workflow_that_fails_ends_with_1(dev: Dev) -> None:
         (["list", "--status", "odd"], 2, "--status"),
         (["serve", "compute", "--ttl-s", "1"], 2, "--ttl-s"),
         (["serve", "compute", "--app", "nowhere:app"], 2, "no module 'nowhere'"),
-        (["serve", "orchestrator", "--etcd", "127.0.0.1:1", "--port", "0"], 3, "127.0.0.1:1"),
         (["dev", "--app", "nowhere:app"], 2, "no module 'nowhere'"),
     ],
 )
