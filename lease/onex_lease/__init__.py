@@ -27,10 +27,11 @@ from onex_lease.external import ExternalLeases, HeldLease
 from onex_lease.journal import Journal
 from onex_lease.keys import Keyspace
 from onex_lease.ledger import Claim, Ledger
+from onex_lease.live import OwnerEntry, ViewVerdict
 from onex_lease.ownership import Holder, Ownership
 from onex_lease.registry import register_node, unregister_node, update_node
 from onex_lease.session import Session
-from onex_lease.view import LiveView, OwnerEntry, ViewVerdict
+from onex_lease.view import LiveView
 
 __all__ = [
     "Claim",
@@ -39,9 +40,9 @@ __all__ = [
     "EtcdClient",
     "EtcdRejectedError",
     "EtcdUnavailableError",
-    "Holder",
     "ExternalLeases",
     "HeldLease",
+    "Holder",
     "InProgressError",
     "Journal",
     "Keyspace",

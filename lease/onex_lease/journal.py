@@ -6,7 +6,6 @@ state key's version (the epoch), and writes state and log record only if both ho
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import AsyncGenerator
 from hashlib import sha256
@@ -16,30 +15,18 @@ from onex.v1.lease_pb2 import Owner
 from onex.v1.workflow_pb2 import Commit, WorkflowState
 from onex_lease import wire
 from onex_lease.checks import CheckGroup
-from onex_lease.errors import (
-    EpochMismatchError,
-    EtcdUnavailableError,
-    LeaseConflictError,
-    LeaseExpiredError,
-    PayloadTooLargeError,
-    StateConflictError,
-    ValidationError,
-    WorkflowExistsError,
-)
-from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, Outcome, TransactionGroup
+from onex_lease.errors import EtcdUnavailableError, LeaseExpiredError, StateConflictError
+from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, TransactionGroup
 from onex_lease.keys import require_workflow_id
 from onex_lease.log import LogReader
-from onex_lease.messages import KeyValue, first
+from onex_lease.messages import first
 from onex_lease.ownership import Holder, Ownership
 from onex_lease.pursuit import settle
+from onex_lease.record import conflict, is_commit, owner_value, require_committed, seal, started
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.keys import Keyspace
-
-VALUE_BYTES_MAX = 1024 * 1024
-# State and record together, with room for keys below etcd's 1.5 MiB.
-_COMMIT_BYTES_MAX = VALUE_BYTES_MAX + 400 * 1024
 
 
 class Journal:
@@ -91,12 +78,12 @@ class Journal:
         require_workflow_id(workflow_id)
         session.require_valid()
         ownership = Ownership(workflow_id, str(uuid.uuid4()), 0, session.instance_id, session=session)
-        state, log = _seal(record, ownership)
+        state, log = seal(record, ownership)
         keys = self._keys
         owner_key, state_key, log_key = keys.owner(workflow_id), keys.state(workflow_id), keys.log(workflow_id, 1)
         success = [wire.put(state_key, state), wire.put(log_key, log)]
         if not final:
-            owner = _owner(ownership, address, external)
+            owner = owner_value(ownership, address, external)
             success += [wire.put(owner_key, owner, session.etcd_lease), wire.put(keys.open(workflow_id), b"")]
         request = wire.txn(
             (wire.created_at(owner_key, 0), wire.version_is(state_key, 0)),
@@ -109,11 +96,11 @@ class Journal:
         except LeaseExpiredError:
             # An earlier attempt may have been applied before the session ended.
             found = await self._client.get(log_key)
-            if found is None or not _is(found, record.commit_id):
+            if found is None or not is_commit(found, record.commit_id):
                 raise
             ownership.fencing_token = found.mod_revision
             return ownership
-        ownership.fencing_token = outcome.revision if outcome.result.succeeded else _started(outcome, record)
+        ownership.fencing_token = outcome.revision if outcome.result.succeeded else started(outcome, record)
         return ownership
 
     async def acquire(
@@ -143,7 +130,7 @@ class Journal:
             (wire.created_at(owner_key, 0),),
             (
                 wire.get_version(state_key),
-                wire.put(owner_key, _owner(ownership, address, external), session.etcd_lease),
+                wire.put(owner_key, owner_value(ownership, address, external), session.etcd_lease),
             ),
             (wire.get_version(state_key), wire.get(owner_key)),
         )
@@ -155,7 +142,7 @@ class Journal:
             assert held is not None
             owner = Owner.FromString(held.value)
             if owner.lease_id != ownership.lease_id:
-                raise _conflict(workflow_id, owner)
+                raise conflict(workflow_id, owner)
             ownership.fencing_token = held.create_revision
         state = first(outcome.result, 0)
         if state is not None:
@@ -201,7 +188,7 @@ class Journal:
             OutcomeUnknownError: etcd gave no answer until the session was over.
         """
         workflow_id = ownership.workflow_id
-        state, log = _seal(record, ownership)
+        state, log = seal(record, ownership)
         keys = self._keys
         owner_key, state_key = keys.owner(workflow_id), keys.state(workflow_id)
         log_key = keys.log(workflow_id, record.epoch)
@@ -217,7 +204,7 @@ class Journal:
         )
         outcome, _ = await settle(self._group, workflow_id, request, ownership.session)
         if not outcome.result.succeeded:
-            _require_committed(outcome, ownership, record)
+            require_committed(outcome, ownership, record)
         ownership.epoch, ownership.last_hash = record.epoch, sha256(log).digest()
         return record.epoch
 
@@ -302,80 +289,3 @@ class Journal:
     async def _ids(self, prefix: bytes) -> list[str]:
         rows, _ = await self._client.prefix(prefix, keys_only=True)
         return [row.key[len(prefix) :].decode() for row in rows]
-
-
-def _seal(record: Commit, ownership: Ownership) -> tuple[bytes, bytes]:
-    """Fills in what proves the writer; returns state and record as they will be stored."""
-    if not record.HasField("state"):
-        raise ValidationError("A commit needs a state.", violations=(("commit.state", "is required"),))
-    record.commit_id = str(uuid.uuid4())
-    record.workflow_id = ownership.workflow_id
-    record.epoch = ownership.epoch + 1
-    record.previous_hash = ownership.last_hash
-    record.lease_id = ownership.lease_id
-    record.fencing_token = ownership.fencing_token
-    record.holder = ownership.holder
-    now_ns = time.time_ns()
-    record.committed_at.seconds, record.committed_at.nanos = divmod(now_ns, 1_000_000_000)
-    state, log = record.state.SerializeToString(), record.SerializeToString()
-    if len(log) > VALUE_BYTES_MAX or len(state) + len(log) > _COMMIT_BYTES_MAX:
-        raise PayloadTooLargeError(
-            f"Epoch {record.epoch} of workflow {record.workflow_id} is too large: {len(log)} bytes, with a state of "
-            f"{len(state)} bytes; {VALUE_BYTES_MAX} bytes are allowed.",
-            error_context={"size_bytes": len(log), "state_bytes": len(state), "size_bytes_max": VALUE_BYTES_MAX},
-        )
-    return state, log
-
-
-def _owner(ownership: Ownership, address: str, external: bool) -> bytes:
-    owner = Owner(lease_id=ownership.lease_id, holder=ownership.holder, address=address, external=external)
-    return owner.SerializeToString()
-
-
-def _is(found: KeyValue, commit_id: str) -> bool:
-    return Commit.FromString(found.value).commit_id == commit_id
-
-
-def _conflict(workflow_id: str, owner: Owner) -> LeaseConflictError:
-    return LeaseConflictError(
-        f"Workflow {workflow_id} is owned by {owner.holder}.",
-        error_context={"workflow_id": workflow_id, "holder": owner.holder, "address": owner.address},
-    )
-
-
-def _started(outcome: Outcome, record: Commit) -> int:
-    """The fencing token of a start whose else-branch ran: an earlier attempt may have been applied."""
-    held, state, log = (first(outcome.result, position) for position in range(3))
-    if log is not None and _is(log, record.commit_id):
-        return log.mod_revision
-    if state is not None:
-        raise WorkflowExistsError(
-            f"Workflow {record.workflow_id} exists already, at epoch {state.version}.",
-            error_context={"workflow_id": record.workflow_id, "epoch": state.version},
-        )
-    assert held is not None
-    raise _conflict(record.workflow_id, Owner.FromString(held.value))
-
-
-def _require_committed(outcome: Outcome, ownership: Ownership, record: Commit) -> None:
-    """Returns if an earlier attempt of this commit was applied; raises what fenced it otherwise."""
-    held, state, log = (first(outcome.result, position) for position in range(3))
-    if log is not None and _is(log, record.commit_id):
-        return
-    epoch = 0 if state is None else state.version
-    facts = {"workflow_id": ownership.workflow_id, "expected_epoch": ownership.epoch, "current_epoch": epoch}
-    if held is None or held.create_revision != ownership.fencing_token:
-        holder = "" if held is None else Owner.FromString(held.value).holder
-        by = f"it is owned by {holder} now" if holder else "nobody owns it now"
-        raise LeaseExpiredError(
-            f"{ownership.holder} does not own workflow {ownership.workflow_id} any more: {by}.",
-            error_context=facts | {"holder": holder},
-        )
-    if log is not None and log.mod_revision > outcome.revision_before:
-        raise StateConflictError(
-            f"Another commit took epoch {record.epoch} of workflow {ownership.workflow_id} at the same time.",
-            error_context=facts,
-        )
-    raise EpochMismatchError(
-        f"Workflow {ownership.workflow_id} is at epoch {epoch}, not {ownership.epoch}.", error_context=facts
-    )

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from onex_lease import wire
 from onex_lease.errors import InProgressError, LeaseExpiredError, PayloadTooLargeError
 from onex_lease.group import TransactionGroup
-from onex_lease.journal import VALUE_BYTES_MAX
 from onex_lease.messages import KeyValue, first
 from onex_lease.pursuit import settle
+from onex_lease.record import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
