@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from rich.console import Console
@@ -14,11 +15,14 @@ from onex_mesh.runtime.errors import OnexError, ValidationError
 from onex_mesh.runtime.payload import Json
 
 _VIOLATIONS_SHOWN = 20
+_WIDTH_PIPED = 400
 
 
 def results() -> Console:
     """The console for results. Made anew each time, so that it follows a redirected stdout."""
-    return Console(file=sys.stdout, soft_wrap=True, highlight=False)
+    # What reads a pipe has no width to fit into: rows are not to be folded for it.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_PIPED
+    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=width)
 
 
 def notes() -> Console:

@@ -136,15 +136,13 @@ def list_workflows(
         rows: list[Json] = [to_plain(workflow) for workflow in workflows]
         print_json(rows)
     else:
-        grid = table("workflow", "definition", "status", "epoch", "steps done", "owner", "updated", "state")
+        grid = table("workflow", "definition", "status", "epoch", "owner", "updated", "state")
         for workflow in workflows:
-            done = sum(1 for step in workflow.steps if step.status == workflow_pb2.STEP_STATUS_COMPLETED)
             grid.add_row(
                 workflow.workflow_id,
                 workflow.name,
                 status_text(status_name(workflow.status)),
                 str(workflow.epoch),
-                f"{done}/{len(workflow.steps)}",
                 workflow.owner,
                 time_text(workflow.updated_at),
                 ", ".join(workflow.fsm_states[key] for key in sorted(workflow.fsm_states)),
@@ -294,7 +292,7 @@ def lease(
                 str(held.epoch),
                 str(held.fencing_token),
                 time_text(held.expires_at),
-                duration_text(held.ttl),
+                duration_text(held.ttl) if held.HasField("ttl") else "",
             )
             results().print(grid)
             return None

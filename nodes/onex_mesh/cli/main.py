@@ -15,7 +15,7 @@ def main() -> NoReturn:
         # Imported here, because loading takes a moment and Ctrl-C may come in it.
         from onex_mesh.cli.commands import cli
 
-        cli()
+        cli(prog_name="onex-mesh")
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
