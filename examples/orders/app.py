@@ -12,14 +12,12 @@ app = App("orders", version="1.0.0", description="The order process of a shop")
 
 
 @app.algorithm(version="1.0.0")
-def price_order(data: bytes) -> Priced:
-    """Reads one invoice, as the shop's order system exports it, and prices it."""
+def price_order(data: list[dict[str, str]]) -> Priced:
+    """Prices one invoice; the data are its lines as the shop's order system exports them."""
     try:
-        return priced(price_invoice(read_invoice(data.decode("utf-8"))))
-    except UnicodeDecodeError as error:
-        raise ValidationError(f"the order file is not UTF-8 text: {error.reason}") from error
+        return priced(price_invoice(read_invoice(data)))
     except NotAnInvoiceError as error:
-        raise ValidationError(f"not an order file: {error}") from error
+        raise ValidationError(f"not an invoice: {error}") from error
 
 
 app.workflow("workflow.yaml")

@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 class NotAnInvoiceError(ValueError):
-    """The text is not the export of one invoice."""
+    """The lines are not the export of one invoice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,18 @@ class Invoice:
         return self.invoice_no[:1].upper() == "C"
 
 
-def read_invoice(text: str) -> Invoice:
-    """Reads the CSV export of one invoice.
+def read_invoice(rows: Sequence[Mapping[str, str]]) -> Invoice:
+    """The invoice that the lines of an export make.
 
     Raises:
         NotAnInvoiceError: A column is missing, there is no line, or the lines belong to several invoices.
     """
-    rows = read_rows(text)
-    numbers = {row["InvoiceNo"].strip() for row in rows}
     if not rows:
-        raise NotAnInvoiceError("the file holds no line")
+        raise NotAnInvoiceError("there is no line")
+    missing = [name for name in COLUMNS if any(name not in row for row in rows)]
+    if missing:
+        raise NotAnInvoiceError(f"missing columns: {', '.join(missing)}")
+    numbers = {row["InvoiceNo"].strip() for row in rows}
     if len(numbers) > 1 or "" in numbers:
         raise NotAnInvoiceError(f"the lines belong to several invoices: {', '.join(sorted(numbers)) or 'none'}")
     return Invoice(

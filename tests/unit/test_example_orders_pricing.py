@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.orders.inbox import fill_inbox
-from examples.orders.invoice import COLUMNS, NotAnInvoiceError, read_invoice, write_rows
+from examples.orders.invoice import COLUMNS, NotAnInvoiceError, read_invoice, read_rows, write_rows
 from examples.orders.order import priced
 from examples.orders.pricing import PricedOrder, price_invoice
 from examples.orders.verify import expectations
@@ -27,7 +27,7 @@ def row(
 
 
 def price(*rows: dict[str, str]) -> PricedOrder:
-    return price_invoice(read_invoice(write_rows(rows)))
+    return price_invoice(read_invoice(rows))
 
 
 def test_a_sale_is_priced_exactly() -> None:
@@ -90,21 +90,33 @@ def test_tenths_of_a_penny_are_rounded_by_line(price_text: str, quantity: str, p
 
 
 @pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "there is no line"),
+        ([{"InvoiceNo": "1"}], "missing columns: StockCode, Description, Quantity"),
+        ([row("1"), row("2")], "several invoices: 1, 2"),
+        ([row("")], "several invoices: none"),
+    ],
+)
+def test_what_is_no_invoice_is_refused(rows: list[dict[str, str]], message: str) -> None:
+    """Lines that are no invoice are an error of the step."""
+    with pytest.raises(NotAnInvoiceError, match=message):
+        read_invoice(rows)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "missing columns: InvoiceNo"),
         ("a,b\n1,2\n", "missing columns"),
-        (",".join(COLUMNS) + "\n", "no line"),
-        (write_rows([row("1"), row("2")]), "several invoices: 1, 2"),
-        (write_rows([row("")]), "several invoices: none"),
         (",".join(COLUMNS) + "\n1,2,3\n", "line 2 has not the fields of the header"),
         (write_rows([row()]) + '"a\n', "line"),
     ],
 )
-def test_what_is_no_invoice_is_refused(text: str, message: str) -> None:
-    """A file that is no invoice is an error of the step, told with the line."""
+def test_what_is_no_export_is_refused(text: str, message: str) -> None:
+    """A file that is no export is told with the line."""
     with pytest.raises(NotAnInvoiceError, match=message):
-        read_invoice(text)
+        read_rows(text)
 
 
 _NUMBERS = st.sampled_from(["1", "C1"])
@@ -133,7 +145,7 @@ def test_the_inbox_has_one_file_for_each_invoice(tmp_path: Path) -> None:
     assert len({file.workflow_id for file in files}) == 12
     assert fill_inbox(ORDERS, tmp_path / "inbox") == files
     assert sorted(path.name for path in (tmp_path / "inbox").iterdir()) == sorted(file.path.name for file in files)
-    actions = [price_invoice(read_invoice(file.path.read_text(encoding="utf-8"))).action for file in files]
+    actions = [price_invoice(read_invoice(read_rows(file.path.read_text(encoding="utf-8")))).action for file in files]
     assert actions.count("PLACE_ORDER") == 9
     assert actions.count("RECORD_CANCELLATION") == 2
     assert actions.count("REJECT_ORDER") == 1
