@@ -7,10 +7,15 @@ as a data set that may lie beside the checkout.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Generator
+import uuid
+from collections.abc import AsyncGenerator, Generator
 
 import pytest
+
+from onex_lease import EmbeddedEtcd, EtcdClient, EtcdUnavailableError, Keyspace
+from onex_lease.embedded import etcd_binary
 
 _OPTIONAL = "optional:"
 
@@ -38,3 +43,29 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not reason.removeprefix("Skipped: ").startswith(_OPTIONAL):
         report.outcome = "failed"
         report.longrepr = f"ONEX_REQUIRE_ALL=1 and skipped: {reason.removeprefix('Skipped: ')}"
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Generator[EmbeddedEtcd, None, None]:
+    """A real etcd for all tests that leave it as it is; those that kill or pause one start their own."""
+    try:
+        etcd_binary()
+    except EtcdUnavailableError as error:
+        pytest.skip(f"no etcd: {error}")
+    running = asyncio.run(EmbeddedEtcd.start(data_dir=tmp_path_factory.mktemp("etcd"), fsync=False))
+    yield running
+    asyncio.run(running.stop())
+
+
+@pytest.fixture
+def keys() -> Keyspace:
+    """A namespace of the test's own."""
+    return Keyspace(f"test-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+async def client(etcd: EmbeddedEtcd) -> AsyncGenerator[EtcdClient, None]:
+    """A connection to the etcd of all tests."""
+    connected = await EtcdClient.connect(etcd.endpoint)
+    yield connected
+    await connected.close()
