@@ -95,6 +95,7 @@ class EffectEngine:
             raise
         except OnexError as error:
             error.correlation_id = error.correlation_id or request.context.correlation_id
+            error.error_context.setdefault("attempts", run.attempts)
             lane.failed += 1
             self._ended(run, started_at_s, "failed", error)
             raise

@@ -14,7 +14,7 @@ import structlog
 from onex.v1 import common_pb2
 from onex_mesh.effect.core.request import EffectContext, EffectValue
 from onex_mesh.effect.ports import EffectLedger, LedgerClaim
-from onex_mesh.runtime.errors import LeaseConflictError, OnexError
+from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, OnexError
 from onex_mesh.runtime.payload import bytes_payload, from_payload, json_payload
 
 log = structlog.get_logger(__name__)
@@ -50,18 +50,41 @@ class Claims:
     def __init__(self, ledger: EffectLedger, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._holders: set[asyncio.Task[object]] = set()
+        self._lost: set[asyncio.Task[object]] = set()
+
+    def lose_all(self) -> None:
+        """The session that the claims were bound to is over: stops what runs under them, another may have begun."""
+        for task in self._holders:
+            self._lost.add(task)
+            task.cancel()
 
     @asynccontextmanager
     async def hold(self, target: str, context: EffectContext) -> AsyncIterator[HeldClaim]:
-        """Claims the key for as long as the block lasts; without a recorded result the key is given back."""
+        """Claims the key for as long as the block lasts; without a recorded result the key is given back.
+
+        Raises:
+            LeaseConflictError: Another executor was at work until the deadline.
+            EtcdUnavailableError: The claim was lost with its session.
+        """
         claim = await self._claim(ledger_key(target, context.idempotency_key), context)
         recorded = None if claim.result is None else from_bytes(claim.result)
         held = HeldClaim(recorded, self._ledger, claim, is_over=recorded is not None)
+        task = asyncio.current_task()
+        assert task is not None
+        self._holders.add(task)
         try:
             yield held
+        except asyncio.CancelledError:
+            if task not in self._lost:
+                raise
+            task.uncancel()
+            raise EtcdUnavailableError("the claim of the effect ended with its session") from None
         finally:
-            if not held.is_over:
+            self._holders.discard(task)
+            if not held.is_over and task not in self._lost:
                 await self._abandon(claim)
+            self._lost.discard(task)
 
     async def _claim(self, key: str, context: EffectContext) -> LedgerClaim:
         began = self._clock()

@@ -1,0 +1,79 @@
+"""The kinds of target that come with the node. Each needs its own extra of the distribution, loaded when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from onex_mesh.effect.core.targets import (
+    DatabaseTarget,
+    EventLogTarget,
+    FileTarget,
+    HttpTarget,
+    SmtpTarget,
+    TargetConfig,
+)
+from onex_mesh.effect.ports import Kinds, TargetKind
+from onex_mesh.runtime.errors import ValidationError
+
+if TYPE_CHECKING:
+    from onex_mesh.effect.ports import TargetAdapter
+
+
+def _database(name: str, target: DatabaseTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.database.target import DatabaseAdapter
+
+    return DatabaseAdapter(name, target, environment)
+
+
+def _http(name: str, target: HttpTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.http.target import HttpAdapter
+
+    return HttpAdapter(name, target, environment)
+
+
+def _file(name: str, target: FileTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.files.target import FileAdapter
+
+    return FileAdapter(name, target, environment)
+
+
+def _event_log(name: str, target: EventLogTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.files.event_log import EventLogAdapter
+
+    return EventLogAdapter(name, target, environment)
+
+
+def _smtp(name: str, target: SmtpTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.smtp.target import SmtpAdapter
+
+    return SmtpAdapter(name, target, environment)
+
+
+BUILT_IN_KINDS: Kinds = {
+    # An opener is only ever called with the model that stands beside it.
+    "database": cast("TargetKind[TargetConfig]", TargetKind(DatabaseTarget, _database)),
+    "http": cast("TargetKind[TargetConfig]", TargetKind(HttpTarget, _http)),
+    "file": cast("TargetKind[TargetConfig]", TargetKind(FileTarget, _file)),
+    "event_log": cast("TargetKind[TargetConfig]", TargetKind(EventLogTarget, _event_log)),
+    "smtp": cast("TargetKind[TargetConfig]", TargetKind(SmtpTarget, _smtp)),
+}
+
+_EXTRAS = {"database": "sql", "http": "http", "smtp": "mail"}
+
+
+def open_target(
+    name: str, config: TargetConfig, environment: Mapping[str, str], kinds: Kinds = BUILT_IN_KINDS
+) -> TargetAdapter:
+    """The adapter of a declared target.
+
+    Raises:
+        ValidationError: Its configuration cannot work, or the extra for its kind is not installed.
+    """
+    try:
+        return kinds[config.kind].open(name, config, environment)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(config.kind, "all")
+        raise ValidationError(
+            f"target {name!r}: the module {error.name!r} is missing; install onex-mesh[{extra}]"
+        ) from error

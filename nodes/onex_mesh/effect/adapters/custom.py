@@ -1,0 +1,84 @@
+"""Effects of the application as a target of their own each."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+
+import pydantic
+import structlog
+
+from onex_mesh.effect.core.custom import CustomEffect, HandlerResult
+from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
+from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError, ValidationError
+from onex_mesh.runtime.payload import Json, to_value
+
+log = structlog.get_logger(__name__)
+
+
+class CustomAdapter:
+    """See `onex_mesh.effect.ports.TargetAdapter`."""
+
+    def __init__(self, effect: CustomEffect) -> None:
+        self._effect = effect
+        self._once = Once.BY_LEDGER if effect.ledger else Once.BY_TARGET
+
+    async def start(self) -> None:
+        """Nothing: the application opens what it needs."""
+
+    def plan(self, request: EffectRequest) -> EffectPlan:
+        """Checks the parameters against the handler's model."""
+        if request.has_body:
+            raise ValidationError("body: an effect of the application has none", violations=(("body", "not taken"),))
+        parameters = self._effect.parse(request.parameters)
+        return EffectPlan(
+            run=lambda context: self._call(parameters, context), operation=self._effect.name, once=self._once
+        )
+
+    async def check(self) -> None:
+        """Nothing that the node could know."""
+
+    async def stop(self) -> None:
+        """Nothing was opened."""
+
+    async def _call(self, parameters: pydantic.BaseModel | Mapping[str, Json], context: EffectContext) -> EffectValue:
+        handler = self._effect.handler
+        try:
+            if self._effect.is_async:
+                result = handler(parameters, context)
+            else:
+                result = await asyncio.to_thread(handler, parameters, context)
+            if inspect.isawaitable(result):
+                result = await result
+        except OnexError:
+            raise
+        except (ConnectionError, TimeoutError) as error:
+            raise TargetUnavailableError(
+                f"effect {self._effect.name!r}: {type(error).__name__}", error_context={"effect": self._effect.name}
+            ) from error
+        except Exception as error:
+            # Its text may hold what must not leave the node; the log has it.
+            log.error(
+                "an effect of the application raised",
+                effect=self._effect.name,
+                correlation_id=context.correlation_id,
+                exc_info=error,
+            )
+            raise EffectFailedError(
+                f"effect {self._effect.name!r} raised {type(error).__name__}; the node's log has the cause",
+                error_context={"effect": self._effect.name, "exception": type(error).__name__},
+            ) from error
+        return self._value(result)
+
+    def _value(self, result: HandlerResult) -> EffectValue:
+        if isinstance(result, bytes):
+            return EffectValue(result, "application/octet-stream")
+        value: Json = result.model_dump(mode="json") if isinstance(result, pydantic.BaseModel) else result
+        if value is None or isinstance(value, str | bool):
+            return EffectValue(value)
+        try:
+            to_value(value)
+        except ValidationError as error:
+            raise EffectFailedError(f"the result of effect {self._effect.name!r}: {error.message}") from error
+        return EffectValue(value)

@@ -1,0 +1,31 @@
+"""The ledger in etcd, bound to the present session of the process."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from onex_lease.ledger import Claim
+from onex_mesh.effect.ports import LedgerClaim
+from onex_mesh.runtime.mesh import Mesh
+
+_RESULT_TTL_S = 24 * 3600.0
+"""Longer than any workflow goes on trying the same effect."""
+
+
+class EtcdLedger:
+    """See `onex_mesh.effect.ports.EffectLedger`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    async def claim(self, key: str, *, fencing_token: int) -> LedgerClaim:
+        """Claims a key under the session of this process."""
+        return await self._mesh.ledger.claim(key, session=self._mesh.session, fencing_token=fencing_token)
+
+    async def record(self, claim: LedgerClaim, result: bytes) -> None:
+        """Records a result for a day."""
+        await self._mesh.ledger.record(cast(Claim, claim), result, _RESULT_TTL_S)
+
+    async def abandon(self, claim: LedgerClaim) -> None:
+        """Gives a claim back."""
+        await self._mesh.ledger.abandon(cast(Claim, claim))

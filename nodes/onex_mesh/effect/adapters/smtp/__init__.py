@@ -1,0 +1,1 @@
+"""Mail: templates of the operator, sent through a mail server."""

@@ -1,0 +1,177 @@
+"""The EFFECT node: opens the operator's targets and the application's effects, and wires the engine around them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from onex.v1 import common_pb2, effect_pb2_grpc, node_pb2
+from onex_lease import Session
+from onex_mesh.effect.adapters.audit_file import AuditFile
+from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
+from onex_mesh.effect.adapters.custom import CustomAdapter
+from onex_mesh.effect.adapters.ledger import EtcdLedger
+from onex_mesh.effect.core.custom import CustomEffect, EffectRegistry
+from onex_mesh.effect.core.engine import EffectEngine, EngineParts
+from onex_mesh.effect.core.health import HealthChecks
+from onex_mesh.effect.core.lane import Lane, open_lane
+from onex_mesh.effect.core.once import Claims
+from onex_mesh.effect.core.request import APP_TARGET
+from onex_mesh.effect.core.target_file import TargetFile, read_target_file
+from onex_mesh.effect.core.targets import Limits, TargetConfig
+from onex_mesh.effect.executor import EffectExecutor
+from onex_mesh.effect.ports import Kinds
+from onex_mesh.effect.servicer import EffectServicer
+from onex_mesh.runtime import errors
+from onex_mesh.runtime.mesh import Mesh
+
+_DAY_S = 86_400.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """What exists between start and stop."""
+
+    engine: EffectEngine
+    executor: EffectExecutor
+    claims: Claims
+    audit: AuditFile
+    health: HealthChecks
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    app_lanes: dict[str, Lane] = field(default_factory=dict)
+
+
+class EffectNode:
+    """See `onex_mesh.runtime.node.Node`.
+
+    Args:
+        registry: Effects of the application.
+        targets_path: The operator's YAML file of targets; None: only effects of the application.
+        version: Version of the application.
+        service_name: Name under which workflows depend on it.
+        kinds: Kinds of target; more than the built-in ones where an operator has his own (R91).
+        environment: Variables for credentials and for the YAML file.
+
+    Raises:
+        ValidationError: The file of targets is wrong; all violations, with file and line.
+    """
+
+    kind = common_pb2.NODE_KIND_EFFECT
+
+    def __init__(
+        self,
+        registry: EffectRegistry,
+        targets_path: Path | None = None,
+        version: str = "0",
+        service_name: str = "effect",
+        *,
+        kinds: Kinds = BUILT_IN_KINDS,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.version = version
+        self.service_name = service_name
+        self._registry = registry
+        self._kinds = kinds
+        self._environment = environment
+        models = {kind: entry.model for kind, entry in kinds.items()}
+        self._file = TargetFile() if targets_path is None else read_target_file(Path(targets_path), environment, models)
+        self._running: _Running | None = None
+
+    def capabilities(self) -> Sequence[str]:
+        """The effect types that its targets take, the application's effects, and the names of its targets."""
+        types = {effect_type for target in self._file.targets.values() for effect_type in target.effect_types}
+        return sorted(
+            [f"effect:{name}" for name in {*types, *self._registry.names()}]
+            + [f"target:{name}" for name in self._file.targets]
+        )
+
+    def executor(self) -> EffectExecutor:
+        """Executes the effects and intents of actions."""
+        return self._require_running().executor
+
+    async def start(self, mesh: Mesh) -> None:
+        """Opens the targets. One that is down does not fail this: it is unhealthy until it is back.
+
+        Raises:
+            ValidationError: A target's configuration cannot work: a credential is missing, a template does not parse.
+        """
+        lanes: dict[str, Lane] = {}
+        try:
+            for name, config in self._file.targets.items():
+                lanes[name] = open_lane(name, config, open_target(name, config, self._environment, self._kinds))
+                await lanes[name].adapter.start()
+            audit = AuditFile(self._file.audit)
+            await audit.start()
+        except BaseException:
+            await _stop(lanes)
+            raise
+        app_lanes = {effect.name: _app_lane(effect) for effect in self._registry}
+        claims = Claims(EtcdLedger(mesh))
+        engine = EffectEngine(
+            EngineParts(
+                lanes=lanes,
+                app_lanes=app_lanes,
+                claims=claims,
+                audit=audit,
+                observer=mesh.metrics,
+                node=mesh.node.instance_id,
+            )
+        )
+        health = HealthChecks(lanes, audit.check)
+        self._running = _Running(engine, EffectExecutor(engine), claims, audit, health, lanes, app_lanes)
+
+    def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
+        """Adds EffectService; called once the node is started."""
+        running = self._require_running()
+        effect_pb2_grpc.add_EffectServiceServicer_to_server(
+            EffectServicer(running.executor, running.lanes, running.app_lanes, running.health), server
+        )
+        return ["onex.v1.EffectService"]
+
+    async def session_changed(self, session: Session) -> None:
+        """Claims of the old session are gone: what runs under them stops, another node may have begun."""
+        self._require_running().claims.lose_all()
+
+    async def drain(self) -> None:
+        """Returns when no effect is under way; the server takes no new ones."""
+        if self._running is not None:
+            await self._running.engine.drained()
+
+    async def stop(self) -> None:
+        """Closes the targets and writes the last audit records."""
+        running, self._running = self._running, None
+        if running is not None:
+            await _stop(running.lanes)
+            await running.audit.stop()
+
+    async def check(self) -> Sequence[node_pb2.DependencyHealth]:
+        """The health of each target, and of the audit file where it cannot be written (R24)."""
+        return [
+            node_pb2.DependencyHealth(name=finding.name, healthy=finding.healthy, message=finding.message)
+            for finding in await self._require_running().health.refresh()
+        ]
+
+    def _require_running(self) -> _Running:
+        if self._running is None:
+            raise errors.InternalError("the node is not started")
+        return self._running
+
+
+def _app_lane(effect: CustomEffect) -> Lane:
+    """An effect of the application as a target of its own, so that its breaker and its slots are its own."""
+    config = TargetConfig(
+        kind=APP_TARGET,
+        limits=Limits(concurrency=effect.concurrency, timeout_s=effect.timeout_s or _DAY_S),
+    )
+    lane = open_lane(f"{APP_TARGET}:{effect.name}", config, CustomAdapter(effect))
+    lane.effect_types = (effect.name,)
+    return lane
+
+
+async def _stop(lanes: Mapping[str, Lane]) -> None:
+    for lane in lanes.values():
+        await lane.adapter.stop()

@@ -1,0 +1,83 @@
+"""EffectService: translates calls, nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from itertools import chain
+
+from onex.v1 import effect_pb2, effect_pb2_grpc
+from onex_mesh.effect.core.breaker import BreakerState
+from onex_mesh.effect.core.health import HealthChecks
+from onex_mesh.effect.core.lane import Lane
+from onex_mesh.effect.core.request import EffectContext
+from onex_mesh.effect.executor import EffectExecutor
+from onex_mesh.runtime.call import CallContext
+
+_BREAKER_STATES: Mapping[BreakerState, effect_pb2.BreakerState] = {
+    BreakerState.CLOSED: effect_pb2.BREAKER_STATE_CLOSED,
+    BreakerState.OPEN: effect_pb2.BREAKER_STATE_OPEN,
+    BreakerState.HALF_OPEN: effect_pb2.BREAKER_STATE_HALF_OPEN,
+}
+
+
+class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
+    """See the module."""
+
+    def __init__(
+        self,
+        executor: EffectExecutor,
+        lanes: Mapping[str, Lane],
+        app_lanes: Mapping[str, Lane],
+        health: HealthChecks,
+    ) -> None:
+        self._executor = executor
+        self._lanes = lanes
+        self._app_lanes = app_lanes
+        self._health = health
+
+    async def ExecuteEffect(
+        self, request: effect_pb2.ExecuteEffectRequest, context: CallContext
+    ) -> effect_pb2.ExecuteEffectResponse:
+        """Executes one effect."""
+        output = await self._executor.effect(request.contract, _context(request.contract.correlation_id, context))
+        return effect_pb2.ExecuteEffectResponse(output=output)
+
+    async def ExecuteIntents(
+        self, request: effect_pb2.ExecuteIntentsRequest, context: CallContext
+    ) -> AsyncIterator[effect_pb2.ExecuteIntentsResponse]:
+        """Executes intents by priority; answers with each result as it ends."""
+        async for result in self._executor.intents(request.intents, _context(request.correlation_id, context)):
+            yield effect_pb2.ExecuteIntentsResponse(result=result)
+
+    async def ListTargets(
+        self, request: effect_pb2.ListTargetsRequest, context: CallContext
+    ) -> effect_pb2.ListTargetsResponse:
+        """Lists the targets with their health; never a secret."""
+        await self._health.refresh()
+        lanes = sorted(chain(self._lanes.values(), self._app_lanes.values()), key=lambda lane: lane.name)
+        return effect_pb2.ListTargetsResponse(
+            targets=[_target(lane) for lane in lanes if request.kind in ("", lane.kind)]
+        )
+
+
+def _target(lane: Lane) -> effect_pb2.Target:
+    return effect_pb2.Target(
+        name=lane.name,
+        kind=lane.kind,
+        effect_types=lane.effect_types,
+        healthy=lane.healthy,
+        breaker_state=_BREAKER_STATES[lane.breaker.state],
+        succeeded_count=lane.succeeded,
+        failed_count=lane.failed,
+        in_flight=lane.slots.in_use,
+        description=lane.description,
+    )
+
+
+def _context(correlation_id: str, context: CallContext) -> EffectContext:
+    remaining_s = context.time_remaining()
+    return EffectContext(
+        correlation_id=correlation_id,
+        deadline=None if remaining_s is None else time.monotonic() + float(remaining_s),
+    )
