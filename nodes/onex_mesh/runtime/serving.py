@@ -76,7 +76,8 @@ class NodeServer:
         port = self._bind(server, settings.service_port(node.kind))
         await self._serve_probes(settings.probe_port(port))
         page = MetricsPage(self._metrics, settings.host, settings.page_port(port))
-        closers.callback(page.close)
+        # Its server looks only twice a second whether it is to stop; the loop must not wait for that.
+        closers.push_async_callback(asyncio.to_thread, page.close)
         self.info = self._describe(port)
         client = await self._connect()
         closers.push_async_callback(client.close)
