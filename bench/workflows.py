@@ -30,6 +30,7 @@ from bench.profiling import ProfilerError, find_profiler, record
 from bench.report import print_report, ratios
 from bench.restate_install import RestateMissingError, find_restate
 from bench.restate_peer import RestateFailedError, RestatePeer
+from onex_mesh.cli.dev.child import ChildFailedError
 from onex_mesh.runtime.errors import OnexError
 
 
@@ -156,6 +157,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.profile:
             find_profiler()  # before anything is started
         measurements = asyncio.run(run(options, console))
+    except ChildFailedError as error:
+        sys.stderr.write(f"bench: {error}\n" + "".join(f"  {line}\n" for line in error.child.last_lines()))
+        return 1
     except (OnexError, DriverFailedError, ProfilerError, RestateMissingError, RestateFailedError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
