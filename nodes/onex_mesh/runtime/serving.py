@@ -100,6 +100,7 @@ class NodeServer:
         )
         closers.push_async_callback(node.stop)
         await node.start(mesh)
+        self.info.capabilities.extend(["dispatch", "chain"] if node.executor() is not None else [])
         self.info.capabilities.extend(node.capabilities())
         services = self._add_services(server, mesh)
         await server.start()
@@ -151,7 +152,6 @@ class NodeServer:
             kind=node.kind,
             address=settings.advertise or f"{settings.host}:{port}",
             version=node.version,
-            capabilities=["dispatch", "chain"] if node.executor() is not None else [],
             service_name=node.service_name,
             started_at=now,
             mesh_version=MESH_VERSION,
