@@ -105,6 +105,17 @@ def test_the_methods_that_are_not_built_are_methods() -> None:
         assert method in services()[service].methods_by_name
 
 
+def test_the_methods_that_are_not_built_are_all_named() -> None:
+    """docs/not-built.md names just the methods that the code refuses as not built."""
+    text = (ROOT / "docs" / "not-built.md").read_text()
+    refused = [
+        name
+        for path in (ROOT / "nodes").rglob("*.py")
+        for name in re.findall(r'raise not_built\("([A-Za-z]+)"\)', path.read_text())
+    ]
+    assert sorted(refused) == sorted(re.findall(r"^\| [A-Za-z]+\.([A-Za-z]+) \|", text, re.MULTILINE))
+
+
 def _declared() -> dict[str, Requirement]:
     """Every package that pyproject.toml names, this one left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
