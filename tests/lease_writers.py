@@ -10,6 +10,7 @@ from time import monotonic
 from onex.v1.common_pb2 import Payload
 from onex.v1.workflow_pb2 import Commit, WorkflowState
 from onex_lease import EtcdClient, Journal, Ownership, Session
+from onex_lease.messages import KeyValue
 
 
 def record(workflow_id: str = "", *, mark: str = "", size_bytes: int = 0) -> Commit:
@@ -70,5 +71,15 @@ async def eventually(holds: Callable[[], bool], within_s: float = 20.0) -> None:
     """Waits until something holds; fails if it does not within a generous time."""
     until = monotonic() + within_s
     while not holds():
+        assert monotonic() < until, "it never came true"
+        await asyncio.sleep(0.02)
+
+
+async def wait_for_key(client: EtcdClient, key: bytes, holds: Callable[[KeyValue | None], bool]) -> None:
+    """Waits until something holds of a key in etcd; fails if it does not within a generous time."""
+    until = monotonic() + 20
+    while True:
+        if holds(await client.get(key)):
+            return
         assert monotonic() < until, "it never came true"
         await asyncio.sleep(0.02)
