@@ -1,0 +1,1 @@
+"""The REDUCER node: pure state transitions and aggregation."""

@@ -1,0 +1,156 @@
+"""Deep immutability: what reducers are given and return cannot be changed in place (F38)."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic.functional_serializers import PlainSerializer
+from pydantic.functional_validators import AfterValidator
+from pydantic_core import core_schema
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_SCALARS = (
+    str,
+    bytes,
+    bool,
+    int,
+    float,
+    complex,
+    types.NoneType,
+    enum.Enum,
+    decimal.Decimal,
+    uuid.UUID,
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    datetime.timezone,
+)
+
+
+class FrozenDict(Mapping[K, V], Generic[K, V]):
+    """A mapping that cannot be changed; a field type for states and payloads: `FrozenDict[str, int]`."""
+
+    __slots__ = ("_hash", "_items")
+
+    def __init__(self, items: Mapping[K, V] | None = None) -> None:
+        self._items: dict[K, V] = dict(items or {})
+        self._hash: int | None = None
+
+    def __getitem__(self, key: K) -> V:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"FrozenDict({self._items!r})"
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._items.items()))
+        return self._hash
+
+    def __or__(self, other: Mapping[K, V]) -> FrozenDict[K, V]:
+        """A new one with the items of both; those of `other` win."""
+        return FrozenDict({**self._items, **other})
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        """Checked and written as a dict is."""
+        key, value = typing.get_args(source) or (object, object)
+        as_dict = handler.generate_schema(types.GenericAlias(dict, (key, value)))
+        return core_schema.no_info_after_validator_function(
+            FrozenDict,
+            core_schema.no_info_before_validator_function(_to_dict, as_dict),
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                _serialize, schema=as_dict, return_schema=core_schema.any_schema()
+            ),
+        )
+
+
+def freeze(value: object) -> object:
+    """Plain JSON that cannot be changed: dicts become `FrozenDict`, lists become tuples, at every depth."""
+    if isinstance(value, dict):
+        return FrozenDict({key: freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: object) -> object:
+    """The plain JSON of frozen JSON."""
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [thaw(item) for item in value]
+    return value
+
+
+FrozenJson: TypeAlias = Annotated[object, AfterValidator(freeze), PlainSerializer(thaw)]
+"""A field of any JSON, frozen at every depth."""
+
+
+def mutable_part(annotation: object) -> str | None:
+    """What in a type could be changed in place, such as "items: list"; None if nothing.
+
+    Frozen pydantic models, tuples, frozensets, `FrozenDict`, `FrozenJson`, enums, and the usual scalars cannot.
+    """
+    return _mutable_part(annotation, "", frozenset())
+
+
+def _mutable_part(annotation: object, path: str, seen: frozenset[type]) -> str | None:
+    if annotation == FrozenJson:
+        return None
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _mutable_part(args[0], path, seen)
+    if origin is typing.Literal:
+        return None
+    if origin in (typing.Union, types.UnionType) or origin in (tuple, frozenset, FrozenDict):
+        return next(filter(None, (_mutable_part(arg, path, seen) for arg in args if arg is not Ellipsis)), None)
+    if isinstance(annotation, TypeVar):
+        return None
+    if not isinstance(annotation, type):
+        return f"{path}: {annotation}" if path else str(annotation)
+    if issubclass(annotation, BaseModel):
+        return None if annotation in seen else _mutable_field(annotation, path, seen | {annotation})
+    if issubclass(annotation, _SCALARS) or annotation in (tuple, frozenset):
+        return None
+    return f"{path}: {annotation.__name__}" if path else annotation.__name__
+
+
+def _mutable_field(model: type[BaseModel], path: str, seen: frozenset[type]) -> str | None:
+    where = f"{path} ({model.__name__})" if path else model.__name__
+    if not model.model_config.get("frozen"):
+        return f"{where} is not frozen: model_config = ConfigDict(frozen=True)"
+    if model.model_config.get("extra") == "allow":
+        return f"{where} allows extra fields, which are not frozen"
+    if model.__private_attributes__:
+        return f"{where} has private attributes, which are not frozen"
+    for name, field in model.model_fields.items():
+        annotation = field.rebuild_annotation() if field.metadata else field.annotation
+        found = _mutable_part(annotation, f"{path}.{name}" if path else name, seen)
+        if found:
+            return found
+    return None
+
+
+def _to_dict(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _serialize(value: Mapping[K, V], handler: core_schema.SerializerFunctionWrapHandler) -> object:
+    return handler(dict(value))
