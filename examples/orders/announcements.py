@@ -32,6 +32,7 @@ def mail(order: Order) -> dict[str, Json]:
         "invoice_no": order.invoice_no,
         "customer_id": order.customer_id,
         "total": _pounds(order.total),
+        "tracking_no": order.tracking_no,
         "items": [_item(item) for item in order.items],
         "set_aside": [_set_aside(line) for line in order.set_aside],
     }

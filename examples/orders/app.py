@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from examples.orders.invoice import NotAnInvoiceError, read_invoice
+from examples.orders.machine import OrderMachine
 from examples.orders.order import Priced, priced
 from examples.orders.pricing import price_invoice
 from onex_mesh.app import App
@@ -20,4 +21,5 @@ def price_order(data: list[dict[str, str]]) -> Priced:
         raise ValidationError(f"not an invoice: {error}") from error
 
 
+app.reducer(name="order", version="1.0.0")(OrderMachine)
 app.workflow("workflow.yaml")

@@ -16,9 +16,11 @@ from onex_mesh.compute.core import AlgorithmRegistry
 from onex_mesh.compute.core.algorithm import Function, Merge
 from onex_mesh.effect.core.custom import EffectRegistry, Handler
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
+from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.runtime.errors import ValidationError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_Class = TypeVar("_Class", bound=type)
 _Function = TypeVar("_Function", bound=Function)
 _Handler = TypeVar("_Handler", bound=Handler)
 
@@ -46,6 +48,7 @@ class App:
         self.version = version
         self.description = description
         self.algorithms = AlgorithmRegistry()
+        self.reducers = ReducerRegistry()
         self.effects = EffectRegistry()
         self.workflows = WorkflowRegistry()
 
@@ -80,6 +83,28 @@ class App:
                 function, name=name, version=version, pure=pure, merge=merge, description=description
             )
             return function
+
+        return register
+
+    def reducer(self, *, name: str = "", version: str = "1.0.0", description: str = "") -> Callable[[_Class], _Class]:
+        """Registers a reducer: a class of transitions over a frozen pydantic state, or an aggregator.
+
+        A state machine has `state_model`, optionally `initial` and `final`, and static methods under `@transition`; an
+        aggregator has the static methods `initial`, `step` and `finish`.
+
+        Args:
+            name: Name in the registry. Default: the class' in snake case.
+            version: PEP 440.
+            description: For people. Default: the first paragraph of the docstring.
+
+        Raises:
+            ValidationError: Something of it is wrong, or name and version are taken; with file and line.
+            PurityViolationError: A part of it does what is not pure; likewise.
+        """
+
+        def register(definition: _Class) -> _Class:
+            self.reducers.add_class(definition, name=name, version=version, description=description)
+            return definition
 
         return register
 
