@@ -38,6 +38,7 @@ __all__ = [
     "AlgorithmNotFoundError",
     "CancelledError",
     "CircuitOpenError",
+    "ComputeFailedError",
     "DatabaseConnectionError",
     "DependencyResolutionError",
     "EffectFailedError",
@@ -103,6 +104,7 @@ CODES: Mapping[str, grpc.StatusCode] = {
     "STEP_FAILED": grpc.StatusCode.ABORTED,
     "WORKFLOW_ABORTED": grpc.StatusCode.ABORTED,
     "CANCELLED": grpc.StatusCode.CANCELLED,
+    "COMPUTE_FAILED": grpc.StatusCode.FAILED_PRECONDITION,
     "EFFECT_FAILED": grpc.StatusCode.FAILED_PRECONDITION,
     "UNIMPLEMENTED": grpc.StatusCode.UNIMPLEMENTED,
     "INTERNAL": grpc.StatusCode.INTERNAL,
@@ -183,6 +185,12 @@ class EffectFailedError(OnexError):
     """The target answered that it will not do this; trying again will not help."""
 
     reason = "EFFECT_FAILED"
+
+
+class ComputeFailedError(OnexError):
+    """An algorithm raised an exception, or returned what it did not declare."""
+
+    reason = "COMPUTE_FAILED"
 
 
 class CircuitOpenError(OnexError):
@@ -279,6 +287,7 @@ _CLASSES: dict[str, type[OnexError]] = {
         VersionIncompatibleError,
         TargetUnavailableError,
         EffectFailedError,
+        ComputeFailedError,
         CircuitOpenError,
         ActionExpiredError,
         OverloadedError,

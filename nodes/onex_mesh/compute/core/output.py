@@ -1,0 +1,75 @@
+"""The shape that a result travels in (R38), and the data that comes in. What cannot be said exactly is refused (F22)."""
+
+from __future__ import annotations
+
+from onex.v1 import common_pb2, compute_pb2
+from onex_mesh.compute.core.data import Table, arrow, is_table, table_of
+from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload
+
+
+def read_data(payload: common_pb2.Payload) -> object:
+    """The data of a payload: plain JSON, a table for Arrow, or bytes.
+
+    Raises:
+        ValidationError: The bytes are not what their content type says.
+    """
+    if payload.WhichOneof("content") == "data" and payload.content_type == ARROW_TYPE:
+        return read_table(payload.data)
+    return from_payload(payload)
+
+
+def read_table(data: bytes) -> Table:
+    """The table of an Arrow IPC stream.
+
+    Raises:
+        ValidationError: It is not one.
+    """
+    pa = arrow()
+    try:
+        table: Table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    except (pa.ArrowException, OSError) as error:
+        text = f"not an Arrow IPC stream: {str(error).splitlines()[0]}"
+        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+    return table
+
+
+def write_table(table: Table) -> bytes:
+    """The Arrow IPC stream of a table."""
+    pa = arrow()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:  # type: ignore[attr-defined]  # every pyarrow.Table has one
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def write_result(value: object, output_format: compute_pb2.OutputFormat) -> common_pb2.Payload:
+    """A result as a payload in the format asked for.
+
+    Raises:
+        ValidationError: It cannot be put that way.
+    """
+    if output_format == compute_pb2.OUTPUT_FORMAT_DATAFRAME:
+        table = value if is_table(value) else table_of(value)
+        return bytes_payload(write_table(table), ARROW_TYPE)
+    if output_format in (compute_pb2.OUTPUT_FORMAT_UNSPECIFIED, compute_pb2.OUTPUT_FORMAT_PASSTHROUGH):
+        if is_table(value):
+            return bytes_payload(write_table(value), ARROW_TYPE)
+        return bytes_payload(value) if isinstance(value, bytes) else json_payload(value)
+    if isinstance(value, bytes):
+        raise ValidationError(
+            "bytes are not JSON; ask for passthrough",
+            violations=(("output_transformation.format", "bytes are not JSON"),),
+        )
+    plain = value.to_pylist() if is_table(value) else value
+    if output_format == compute_pb2.OUTPUT_FORMAT_ARRAY and not isinstance(plain, list | tuple):
+        plain = [plain]
+    return json_payload(plain)
+
+
+def size_of(value: object) -> int:
+    """Items in a result: rows of a list or table, 1 for anything else."""
+    if is_table(value):
+        return value.num_rows
+    return len(value) if isinstance(value, list | tuple) else 1

@@ -1,0 +1,62 @@
+"""What the input must look like, by the shape of the data: an object, a list of rows, or a table (R36, R37, F21)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from onex_mesh.compute.core.data import VIOLATIONS_MAX, is_table, json_type
+from onex_mesh.runtime.errors import ValidationError
+
+TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
+
+
+def validate_input(data: object, required_fields: Sequence[str], data_types: Mapping[str, str]) -> None:
+    """Checks data against rules; for a list of rows or a table they hold for every row.
+
+    Args:
+        data: Plain JSON or a table.
+        required_fields: Fields that must be there.
+        data_types: Expected JSON type by field; a field that is not there is not checked.
+
+    Raises:
+        ValidationError: With each violation and its path, at most 100.
+    """
+    if not required_fields and not data_types:
+        return
+    for field, expected in data_types.items():
+        if expected not in TYPES:
+            text = f"{expected!r} is none of {', '.join(TYPES)}"
+            at = f"input_validation.data_types.{field}"
+            raise ValidationError(f"{at}: {text}", violations=((at, text),))
+    violations = tuple(islice(_violations(data, required_fields, data_types), VIOLATIONS_MAX))
+    if violations:
+        at, text = violations[0]
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise ValidationError(f"{at} {text}{more}", violations=violations)
+
+
+def _violations(
+    data: object, required_fields: Sequence[str], data_types: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    if is_table(data):
+        missing = [field for field in required_fields if field not in data.column_names]
+        yield from ((f"input_data.{field}", "is required and missing") for field in missing)
+        data = data.to_pylist() if data_types else []
+    rows: Sequence[object] = data if isinstance(data, list | tuple) else [data]
+    for index, row in enumerate(rows):
+        at = f"input_data[{index}]" if isinstance(data, list | tuple) else "input_data"
+        if not isinstance(row, dict):
+            yield at, f"should be an object with fields, found {json_type(row)}"
+            continue
+        for field in required_fields:
+            if field not in row:
+                yield f"{at}.{field}", "is required and missing"
+        for field, expected in data_types.items():
+            if field in row and not _fits(row[field], expected):
+                yield f"{at}.{field}", f"has the wrong type: expected {expected}, found {json_type(row[field])}"
+
+
+def _fits(value: object, expected: str) -> bool:
+    found = json_type(value)
+    return found == expected or (expected == "number" and found == "integer")
