@@ -79,6 +79,13 @@ __all__ = [
 
 DOMAIN = "onex.v1"
 
+STATUS_BYTES_MAX = 5_000
+"""A status travels as trailing metadata, and what is beyond 8 KiB of that is refused by clients: they would see the
+refusal instead of the error. Base64 and the message, which travels a second time, take the rest."""
+_MESSAGE_CHARS_MAX = 500
+_FACT_CHARS_MAX = 500
+_VIOLATIONS_MAX = 50
+
 CODES: Mapping[str, grpc.StatusCode] = {
     "VALIDATION_FAILED": grpc.StatusCode.INVALID_ARGUMENT,
     "ALGORITHM_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
@@ -352,17 +359,19 @@ def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
         metadata["node"] = node
     for key, value in error.error_context.items():
         if key != "violations":
-            metadata[key] = value if isinstance(value, str) else json.dumps(value, default=str)
-    status = status_pb2.Status(code=code_of(error).value[0], message=error.message)
+            fact = value if isinstance(value, str) else json.dumps(value, default=str)
+            metadata[key] = _shortened(fact, _FACT_CHARS_MAX)
+    message = _shortened(error.message, _MESSAGE_CHARS_MAX)
+    status = status_pb2.Status(code=code_of(error).value[0], message=message)
     _attach(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     if isinstance(error, ValidationError) and error.violations:
         bad = error_details_pb2.BadRequest()
-        for field, description in error.violations:
+        for field, description in error.violations[:_VIOLATIONS_MAX]:
             bad.field_violations.add(field=field, description=description)
         _attach(status, bad)
     elif code_of(error) is grpc.StatusCode.FAILED_PRECONDITION:
         failure = error_details_pb2.PreconditionFailure()
-        failure.violations.add(type=error.reason, description=error.message)
+        failure.violations.add(type=error.reason, description=message)
         _attach(status, failure)
     if error.retryable:
         retry = error_details_pb2.RetryInfo()
@@ -370,6 +379,7 @@ def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
         _attach(status, retry)
     if isinstance(error, WorkflowExecutionError) and error.pipeline is not None:
         _attach(status, error.pipeline)
+    _keep_within_metadata(status)
     return status
 
 
@@ -451,6 +461,22 @@ def _status_of(error: grpc.RpcError) -> status_pb2.Status | None:
         assert status is None or isinstance(status, status_pb2.Status)
         return status
     return None
+
+
+def _keep_within_metadata(status: status_pb2.Status) -> None:
+    """Drops details, the last first and ErrorInfo last of all, until the status is small enough to travel."""
+    while status.ByteSize() > STATUS_BYTES_MAX and status.details:
+        last = status.details.pop()
+        pipeline, info = common_pb2.PipelineErrorContext(), error_details_pb2.ErrorInfo()
+        if last.Unpack(pipeline) and any(len(error.message) > _FACT_CHARS_MAX for error in pipeline.error_chain):
+            continue
+        if last.Unpack(info):
+            _attach(status, error_details_pb2.ErrorInfo(reason=info.reason, domain=info.domain))
+            return
+
+
+def _shortened(text: str, chars_max: int) -> str:
+    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
 
 
 def _attach(status: status_pb2.Status, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The shape that a result travels in (R38), and the data that comes in. What cannot be said exactly is refused (F22)."""
+"""The shape that a result travels in (R38) and data comes in. What cannot be said exactly is refused (F22)."""
 
 from __future__ import annotations
 
