@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 
 import grpc
-from google.protobuf import any_pb2, json_format, struct_pb2
+from google.protobuf import any_pb2, struct_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -30,6 +30,7 @@ from onex_lease.errors import (
     WorkflowExistsError,
     WorkflowNotFoundError,
 )
+from onex_mesh.runtime.payload import fill_value, from_struct
 
 __all__ = [
     "CODES",
@@ -85,6 +86,8 @@ refusal instead of the error. Base64 and the message, which travels a second tim
 _MESSAGE_CHARS_MAX = 500
 _FACT_CHARS_MAX = 500
 _VIOLATIONS_MAX = 50
+_BRIEF_ERRORS = 10
+_BRIEF_CHARS_MAX = 150
 
 CODES: Mapping[str, grpc.StatusCode] = {
     "VALIDATION_FAILED": grpc.StatusCode.INVALID_ARGUMENT,
@@ -340,7 +343,7 @@ def to_proto(error: OnexError, *, node_kind: common_pb2.NodeKind) -> common_pb2.
 
 def from_proto(message: common_pb2.OnexError) -> OnexError:
     """The Python error of one that travelled inside of a result."""
-    context = _plain(message.error_context) if message.HasField("error_context") else {}
+    context = from_struct(message.error_context)
     error = _build(message.reason, message.message, message.retryable, message.correlation_id, context)
     if message.HasField("cause"):
         error.__cause__ = from_proto(message.cause)
@@ -354,7 +357,10 @@ def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
         error: The error.
         node: Which node answers, for people.
     """
-    metadata = {"correlation_id": error.correlation_id, "retryable": str(error.retryable).lower()}
+    metadata = {
+        "correlation_id": _shortened(error.correlation_id, _FACT_CHARS_MAX),
+        "retryable": str(error.retryable).lower(),
+    }
     if node:
         metadata["node"] = node
     for key, value in error.error_context.items():
@@ -378,7 +384,8 @@ def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
         retry.retry_delay.FromMilliseconds(100)
         _attach(status, retry)
     if isinstance(error, WorkflowExecutionError) and error.pipeline is not None:
-        _attach(status, error.pipeline)
+        is_small = error.pipeline.ByteSize() < STATUS_BYTES_MAX // 2
+        _attach(status, error.pipeline if is_small else _brief(error.pipeline))
     _keep_within_metadata(status)
     return status
 
@@ -400,7 +407,10 @@ def from_rpc_error(error: grpc.RpcError) -> OnexError:
             violations = _violations(status)
             if violations:
                 context["violations"] = violations
-            return _build(info.reason, status.message, retryable, correlation_id, context)
+            rebuilt = _build(info.reason, status.message, retryable, correlation_id, context)
+            if isinstance(rebuilt, WorkflowExecutionError):
+                rebuilt.pipeline = pipeline_of(error)
+            return rebuilt
     return _of_plain_code(_CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN), status.message)
 
 
@@ -463,16 +473,34 @@ def _status_of(error: grpc.RpcError) -> status_pb2.Status | None:
     return None
 
 
+def _brief(pipeline: common_pb2.PipelineErrorContext) -> common_pb2.PipelineErrorContext:
+    """The errors without their facts and causes, and of many only the first; total_errors still counts all."""
+    brief = common_pb2.PipelineErrorContext(
+        correlation_id=pipeline.correlation_id,
+        failed_nodes=pipeline.failed_nodes[:_BRIEF_ERRORS],
+        total_errors=pipeline.total_errors,
+    )
+    for error in pipeline.error_chain[:_BRIEF_ERRORS]:
+        brief.error_chain.add(
+            reason=error.reason,
+            message=_shortened(error.message, _BRIEF_CHARS_MAX),
+            node_kind=error.node_kind,
+            code=error.code,
+            retryable=error.retryable,
+        )
+    return brief
+
+
 def _keep_within_metadata(status: status_pb2.Status) -> None:
-    """Drops details, the last first and ErrorInfo last of all, until the status is small enough to travel."""
-    while status.ByteSize() > STATUS_BYTES_MAX and status.details:
-        last = status.details.pop()
-        pipeline, info = common_pb2.PipelineErrorContext(), error_details_pb2.ErrorInfo()
-        if last.Unpack(pipeline) and any(len(error.message) > _FACT_CHARS_MAX for error in pipeline.error_chain):
-            continue
-        if last.Unpack(info):
-            _attach(status, error_details_pb2.ErrorInfo(reason=info.reason, domain=info.domain))
-            return
+    """Drops details, the largest first, until the status is small enough to travel; ErrorInfo keeps the essentials."""
+    while status.ByteSize() > STATUS_BYTES_MAX and len(status.details) > 1:
+        sizes = [len(detail.value) for detail in status.details]
+        del status.details[sizes.index(max(sizes[1:]), 1)]
+    info = error_details_pb2.ErrorInfo()
+    if status.ByteSize() > STATUS_BYTES_MAX and status.details[0].Unpack(info):
+        for key in [key for key in info.metadata if key not in ("correlation_id", "retryable", "node")]:
+            del info.metadata[key]
+        status.details[0].Pack(info)
 
 
 def _shortened(text: str, chars_max: int) -> str:
@@ -486,12 +514,11 @@ def _attach(status: status_pb2.Status, message: Message) -> None:
 
 
 def _struct(values: Mapping[str, object]) -> struct_pb2.Struct:
+    """The facts as JSON; what cannot be JSON, such as an integer beyond ±2^53, is told as text."""
     struct = struct_pb2.Struct()
-    struct.update(json.loads(json.dumps(values, default=str)))
+    for key, value in values.items():
+        try:
+            fill_value(struct.fields[key], value, key)
+        except ValidationError:
+            struct.fields[key].string_value = str(value)
     return struct
-
-
-def _plain(struct: struct_pb2.Struct) -> dict[str, object]:
-    plain = json_format.MessageToDict(struct)
-    assert isinstance(plain, dict)
-    return plain

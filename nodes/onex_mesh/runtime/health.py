@@ -16,6 +16,7 @@ from onex_mesh.runtime.metrics import Metrics
 USAGE_MAX = 0.9
 ERROR_RATE_MAX = 0.1
 _CHECK_S = 5.0
+_CHECK_TIMEOUT_S = 5.0
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -95,15 +96,19 @@ class HealthReport:
 
     async def _check_dependencies(self) -> None:
         try:
-            self._dependencies = await self._check()
+            async with asyncio.timeout(_CHECK_TIMEOUT_S):
+                self._dependencies = await self._check()
             self._failure = ""
+        except TimeoutError:
+            self._failure = f"the health check did not end within {_CHECK_TIMEOUT_S:g} s"
         except Exception as error:  # noqa: BLE001  # a check that fails is a finding, not a crash (R157)
             self._failure = f"the health check failed: {type(error).__name__}"
         self._checked_at = time.monotonic()
 
     def _usage(self) -> float:
         memory = self._process.memory_info().rss / self._memory_limit
-        return max(memory, self._metrics.in_flight / self._calls_max)
+        under_way = max(self._metrics.in_flight, self._metrics.actions_under_way)
+        return min(max(memory, under_way / self._calls_max), 1.0)
 
 
 def _memory_limit() -> int:

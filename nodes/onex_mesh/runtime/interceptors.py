@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import NoReturn, TypeAlias, TypeVar, cast
+from urllib.parse import quote
 
 import grpc
 import structlog
@@ -14,13 +15,14 @@ from google.protobuf.message import Message
 
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.errors import ActionExpiredError, InternalError, OnexError, OverloadedError, to_status
-from onex_mesh.runtime.metrics import Metrics
+from onex_mesh.runtime.metrics import CANCELLED, Metrics
 
 log = structlog.get_logger(__name__)
 
 CORRELATION_KEY = "x-correlation-id"
 _CORRELATION_CHARS_MAX = 200
 _DETAILS_KEY = "grpc-status-details-bin"
+_END = object()
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -47,6 +49,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._node = node
         self._deadline_s = deadline_s
         self._calls_max = calls_max
+        self._finite = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Returns when no call is under way, those aside that are endless by nature."""
+        await self._idle.wait()
 
     async def intercept_service(
         self,
@@ -83,14 +92,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         Raises:
             OverloadedError: The bound is reached.
         """
-        if self._metrics.in_flight >= self._calls_max and not method.startswith(_UNBOUNDED):
+        if method.startswith(_UNBOUNDED):
+            return
+        if self._metrics.in_flight >= self._calls_max:
             self._metrics.refused()
             raise OverloadedError(f"{self._metrics.in_flight} calls are under way; that is the bound")
         self._metrics.entered()
+        if method not in _ENDLESS:
+            self._finite += 1
+            self._idle.clear()
 
-    def leave(self, method: str, began: float, error_type: str) -> None:
-        """Counts a call out."""
-        self._metrics.left()
+    def leave(self, method: str, began: float, error_type: str, *, entered: bool) -> None:
+        """Counts a call out; one that was refused at the door too, as an error."""
+        if entered and not method.startswith(_UNBOUNDED):
+            self._metrics.left()
+            if method not in _ENDLESS:
+                self._finite -= 1
+                if not self._finite:
+                    self._idle.set()
         self._metrics.observe(method.rsplit("/", 1)[-1], time.monotonic() - began, error_type)
 
     def deadline_of(self, method: str, context: CallContext) -> float | None:
@@ -100,12 +119,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return float(remaining)
         return None if method.startswith(_UNBOUNDED) or method in _ENDLESS else self._deadline_s
 
-    async def abort(self, context: CallContext, error: OnexError, correlation_id: str) -> None:
+    async def abort(self, context: CallContext, error: OnexError, correlation_id: str) -> NoReturn:
         """Ends a call with the status of an error."""
         error.correlation_id = error.correlation_id or correlation_id
         status = to_status(error, node=self._node)
         context.set_trailing_metadata(((_DETAILS_KEY, status.SerializeToString()),))
         await context.abort(_CODES[status.code], status.message)
+        raise AssertionError("abort always raises")
 
 
 class _Call:
@@ -122,24 +142,27 @@ class _Call:
         async def handle(request: object, context: CallContext) -> object:
             began = time.monotonic()
             correlation_id = self._begin(request)
-            error_type = "CANCELLED"
+            error_type = CANCELLED
             entered = False
+            limit = asyncio.timeout(None)
             try:
                 self._owner.enter(self._method)
                 entered = True
-                await context.send_initial_metadata(((CORRELATION_KEY, correlation_id),))
-                async with asyncio.timeout(self._owner.deadline_of(self._method, context)):
+                await context.send_initial_metadata(((CORRELATION_KEY, _as_header(correlation_id)),))
+                limit = asyncio.timeout(self._owner.deadline_of(self._method, context))
+                async with limit:
                     response = await inner(request, context)
                 error_type = ""
                 return response
-            except (OnexError, Exception) as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
-                known = self._known(error, correlation_id)
+            except grpc.aio.AbortError:
+                error_type = "ABORTED"
+                raise
+            except Exception as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
+                known = self._known(error, is_late=limit.expired())
                 error_type = known.reason
                 await self._owner.abort(context, known, correlation_id)
-                raise AssertionError("abort always raises") from None
             finally:
-                if entered:
-                    self._owner.leave(self._method, began, error_type)
+                self._owner.leave(self._method, began, error_type, entered=entered)
 
         return handle
 
@@ -149,31 +172,42 @@ class _Call:
         async def handle(request: object, context: CallContext) -> AsyncIterator[object]:
             began = time.monotonic()
             correlation_id = self._begin(request)
-            error_type = "CANCELLED"
+            error_type = CANCELLED
             entered = False
+            responses: AsyncIterator[object] | None = None
+            limit = asyncio.timeout(None)
             try:
                 self._owner.enter(self._method)
                 entered = True
-                await context.send_initial_metadata(((CORRELATION_KEY, correlation_id),))
+                await context.send_initial_metadata(((CORRELATION_KEY, _as_header(correlation_id)),))
                 limit_s = self._owner.deadline_of(self._method, context)
-                ends_at = None if limit_s is None else began + limit_s
                 responses = inner(request, context)
-                while True:
-                    remaining = None if ends_at is None else ends_at - time.monotonic()
-                    try:
-                        async with asyncio.timeout(remaining):
-                            response = await anext(responses)
-                    except StopAsyncIteration:
-                        break
-                    yield response
+                if limit_s is None:
+                    async for response in responses:
+                        yield response
+                else:
+                    ends_at = asyncio.get_running_loop().time() + limit_s
+                    while True:
+                        # Not around the loop: a timeout must not span a yield.
+                        limit = asyncio.timeout_at(ends_at)
+                        async with limit:
+                            response = await anext(responses, _END)
+                        if response is _END:
+                            break
+                        yield response
                 error_type = ""
-            except (OnexError, Exception) as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
-                known = self._known(error, correlation_id)
+            except grpc.aio.AbortError:
+                error_type = "ABORTED"
+                raise
+            except Exception as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
+                known = self._known(error, is_late=limit.expired())
                 error_type = known.reason
                 await self._owner.abort(context, known, correlation_id)
             finally:
-                if entered:
-                    self._owner.leave(self._method, began, error_type)
+                # Where the client went away between two responses, the handler waits at its yield and would not know.
+                if isinstance(responses, AsyncGenerator):
+                    await responses.aclose()
+                self._owner.leave(self._method, began, error_type, entered=entered)
 
         return handle
 
@@ -184,14 +218,12 @@ class _Call:
         _fill_in(request, correlation_id)
         return correlation_id
 
-    def _known(self, error: Exception, correlation_id: str) -> OnexError:
+    def _known(self, error: Exception, *, is_late: bool) -> OnexError:
         if isinstance(error, OnexError):
             log.info("a call was refused", method=self._method, reason=error.reason, why=error.message)
             return error
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and is_late:
             return ActionExpiredError("the call did not end before its deadline")
-        if isinstance(error, grpc.aio.AbortError):
-            raise error
         log.error("a call failed unexpectedly", method=self._method, exc_info=error)
         return InternalError("something unexpected happened; the node's log has it under the correlation id")
 
@@ -205,6 +237,12 @@ def _given_correlation_id(details: grpc.HandlerCallDetails) -> str:
             text = value if isinstance(value, str) else value.decode(errors="replace")
             return text[:_CORRELATION_CHARS_MAX]
     return ""
+
+
+def _as_header(correlation_id: str) -> str:
+    """The id as metadata can carry it: what is not printable ASCII is percent-encoded, and it is bounded."""
+    text = correlation_id[:_CORRELATION_CHARS_MAX]
+    return text if text.isascii() and text.isprintable() else quote(text, safe=" ")
 
 
 def _carrier(request: object) -> Message | None:

@@ -11,6 +11,8 @@ from onex.v1 import common_pb2
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WINDOW_S = 60.0
+CANCELLED = "CANCELLED"
+"""Error type of an operation that its caller gave up."""
 
 
 class Metrics:
@@ -26,15 +28,21 @@ class Metrics:
             registry=self.registry,
             buckets=_BUCKETS,
         )
-        self._in_flight = Gauge("node_in_flight", "Calls under way.", ("node_type",), registry=self.registry).labels(
+        # Read when the page is, not set with each call.
+        Gauge("node_in_flight", "Calls under way.", ("node_type",), registry=self.registry).labels(
             self._node_type
-        )
+        ).set_function(lambda: self.in_flight)
+        Gauge("node_actions_under_way", "Actions under way.", ("node_type",), registry=self.registry).labels(
+            self._node_type
+        ).set_function(lambda: self.actions_under_way)
         self._refused = Counter(
             "node_refused", "Calls refused because of a bound.", ("node_type",), registry=self.registry
         ).labels(self._node_type)
         self._children: dict[tuple[str, str], Histogram] = {}
         self._window: deque[tuple[int, int, int]] = deque()
         self.in_flight = 0
+        """Calls under way, endless streams aside."""
+        self.actions_under_way = 0
 
     def observe(self, operation: str, seconds: float, error_type: str = "") -> None:
         """Counts one operation.
@@ -47,20 +55,20 @@ class Metrics:
         key = (operation, error_type)
         child = self._children.get(key)
         if child is None:
-            status = "error" if error_type else "success"
+            status = "cancelled" if error_type == CANCELLED else "error" if error_type else "success"
             child = self._children[key] = self._execution_time.labels(self._node_type, operation, status, error_type)
         child.observe(seconds)
-        self._count(failed=bool(error_type))
+        # Whoever asked went away or thought better of it: the node has not failed.
+        if error_type != CANCELLED:
+            self._count(failed=bool(error_type))
 
     def entered(self) -> None:
         """A call began."""
         self.in_flight += 1
-        self._in_flight.set(self.in_flight)
 
     def left(self) -> None:
         """A call ended."""
         self.in_flight -= 1
-        self._in_flight.set(self.in_flight)
 
     def refused(self) -> None:
         """A call was refused because of a bound."""

@@ -21,23 +21,26 @@ from grpc_reflection.v1alpha import reflection
 
 from onex.v1 import action_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
 from onex_lease import EtcdClient, Journal, Keyspace, Ledger, LiveView, Session, register_node, update_node
-from onex_mesh.runtime.action_service import ActionParts, ActionServicer
+from onex_mesh.runtime.action_service import ActionServicer
 from onex_mesh.runtime.action_validation import ActionValidator, kind_label
 from onex_mesh.runtime.errors import EtcdUnavailableError, OnexError
+from onex_mesh.runtime.execution import ActionParts
 from onex_mesh.runtime.health import HealthReport, Probes
 from onex_mesh.runtime.interceptors import CallInterceptor
 from onex_mesh.runtime.mesh import Mesh
 from onex_mesh.runtime.metrics import Metrics
 from onex_mesh.runtime.node import DRAINING, Node
 from onex_mesh.runtime.node_service import NodeServicer
-from onex_mesh.runtime.settings import NodeSettings, new_instance_id
+from onex_mesh.runtime.settings import NodeSettings, new_instance_id, reachable_host
 from onex_mesh.runtime.telemetry import MetricsPage, configure_logs
 from onex_mesh.runtime.version import MESH_VERSION
 
 log = structlog.get_logger(__name__)
 
 _ETCD_RETRY_S = 1.0
-_CLOSE_S = 5.0
+_ANNOUNCE_S = 2.0
+_CLOSE_S = 0.5
+"""What remains after the drain is answers on their way and streams that never end, such as the watches of probes."""
 
 
 class NodeServer:
@@ -48,10 +51,16 @@ class NodeServer:
         self._settings = settings
         self._metrics = Metrics(node.kind)
         self._probes = Probes()
+        self._interceptor = CallInterceptor(
+            self._metrics,
+            node=kind_label(node.kind).lower(),
+            deadline_s=settings.deadline_s,
+            calls_max=settings.calls_max,
+        )
         self._actions: ActionServicer | None = None
         self._mesh: Mesh | None = None
         self._closers = contextlib.AsyncExitStack()
-        self._keeper: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.info = node_pb2.NodeInfo()
 
     async def start(self) -> node_pb2.NodeInfo:
@@ -105,8 +114,11 @@ class NodeServer:
         services = self._add_services(server, mesh)
         await server.start()
         closers.push_async_callback(server.stop, _CLOSE_S)
+        if self._actions is not None:
+            closers.push_async_callback(self._actions.stop)
         await register_node(client, keys, session, self.info)
-        self._keeper = asyncio.create_task(self._keep_session(), name="session-keeper")
+        keeper = asyncio.create_task(self._keep_session(), name="session-keeper")
+        closers.push_async_callback(_end_task, keeper)
         await self._probes.begin(services)
         await self._probes.set_ready(True)
         log.info("serving", address=self.info.address, instance=self.info.instance_id)
@@ -114,22 +126,23 @@ class NodeServer:
 
     async def stop(self) -> None:
         """Stops: finishes or hands over what is under way, and leaves nothing behind."""
+        self._is_stopping = True
         await self._probes.set_ready(False)
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
         try:
             await self._announce_draining()
             async with asyncio.timeout(self._settings.drain_s):
-                await self._node.drain()
-                if self._actions is not None:
-                    await self._actions.drain()
+                await self._drain()
         except TimeoutError:
             log.warning("work was still under way after the drain time", drain_s=self._settings.drain_s)
         finally:
             await self._closers.aclose()
         log.info("stopped", instance=self.info.instance_id)
+
+    async def _drain(self) -> None:
+        await self._node.drain()
+        if self._actions is not None:
+            await self._actions.drain()
+        await self._interceptor.wait_idle()
 
     async def _announce_draining(self) -> None:
         mesh = self._mesh
@@ -137,7 +150,10 @@ class NodeServer:
             return
         self.info.capabilities.append(DRAINING)
         try:
-            await update_node(mesh.client, mesh.keys, mesh.session, self.info)
+            async with asyncio.timeout(_ANNOUNCE_S):
+                await update_node(mesh.client, mesh.keys, mesh.session, self.info)
+        except TimeoutError:
+            log.warning("could not announce the stop", why=f"etcd did not answer within {_ANNOUNCE_S:g} s")
         except OnexError as error:
             log.warning("could not announce the stop", reason=error.reason, why=error.message)
 
@@ -150,7 +166,7 @@ class NodeServer:
         return node_pb2.NodeInfo(
             instance_id=settings.instance_id or new_instance_id(node.kind),
             kind=node.kind,
-            address=settings.advertise or f"{settings.host}:{port}",
+            address=settings.advertise or f"{reachable_host(settings.host, settings.etcd)}:{port}",
             version=node.version,
             service_name=node.service_name,
             started_at=now,
@@ -159,19 +175,13 @@ class NodeServer:
 
     def _new_server(self) -> grpc.aio.Server:
         settings = self._settings
-        interceptor = CallInterceptor(
-            self._metrics,
-            node=kind_label(self._node.kind).lower(),
-            deadline_s=settings.deadline_s,
-            calls_max=settings.calls_max,
-        )
         options = [
             ("grpc.max_receive_message_length", settings.message_bytes_max),
             ("grpc.max_send_message_length", settings.message_bytes_max),
             ("grpc.so_reuseport", 0),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
         ]
-        return grpc.aio.server(interceptors=[interceptor], options=options)
+        return grpc.aio.server(interceptors=[self._interceptor], options=options)
 
     def _bind(self, server: grpc.aio.Server, port: int) -> int:
         address = f"{self._settings.host}:{port}"
@@ -228,7 +238,8 @@ class NodeServer:
                     metrics=self._metrics,
                     instance_id=self.info.instance_id,
                     actions_max=self._settings.calls_max,
-                )
+                ),
+                message_bytes_max=self._settings.message_bytes_max,
             )
             action_pb2_grpc.add_ActionServiceServicer_to_server(self._actions, server)
             names.append("onex.v1.ActionService")
@@ -262,17 +273,31 @@ class NodeServer:
             await mesh.session.wait_lost()
             log.warning("the session is lost; work under it stops")
             await self._probes.set_ready(False)
-            await self._node.session_lost()
+            try:
+                await self._node.session_lost()
+            except Exception as error:  # the node must get a new session all the same
+                log.error("the node could not stop its work under the lost session", exc_info=error)
+            # Where only this process saw it end, its keys would keep everybody from the work until the TTL.
+            await mesh.session.close()
+            if self._is_stopping:
+                return
             mesh.session = await self._reopen(mesh)
+            if self._is_stopping:
+                return
             await self._probes.set_ready(True)
             log.info("serving again under a new session")
 
     async def _reopen(self, mesh: Mesh) -> Session:
         while True:
+            session = None
             try:
                 session = await Session.open(mesh.client, instance_id=self.info.instance_id, ttl_s=self._settings.ttl_s)
                 await register_node(mesh.client, mesh.keys, session, self.info)
-            except OnexError as error:
+            except BaseException as error:
+                if session is not None:
+                    await session.close()
+                if not isinstance(error, OnexError):
+                    raise
                 log.warning("could not open a session, trying again", reason=error.reason, why=error.message)
                 await asyncio.sleep(_ETCD_RETRY_S)
             else:
@@ -320,6 +345,14 @@ async def serve(node: Node, settings: NodeSettings, *, ready: Callable[[node_pb2
         return 0
     finally:
         asked.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _end_task(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _on_signal(stopping: asyncio.Event, number: int) -> None:

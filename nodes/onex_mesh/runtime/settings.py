@@ -22,6 +22,10 @@ PORTS = {
 HEALTH_PORT_OFFSET = 10
 METRICS_PORT_OFFSET = 20
 
+_HOST_PORT = r"^[^\s/@]+:\d{1,5}$"
+_NAMESPACE = r"^[A-Za-z0-9._-]{1,64}$"
+_INSTANCE_ID = r"^[A-Za-z0-9._:-]{0,200}$"
+
 
 class NodeSettings(BaseSettings):
     """What an operator can set of one node."""
@@ -38,11 +42,17 @@ class NodeSettings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="Port of the metrics page. Default: port + 20, or a free one."
     )
-    advertise: str = Field("", description="host:port that other nodes reach this one by. Default: host and port.")
-    etcd: str = Field("127.0.0.1:2379", description="host:port of etcd.")
-    namespace: str = Field("default", description="Namespace of the mesh within etcd.")
+    advertise: str = Field(
+        "",
+        description="host:port that other nodes reach this one by. Default: host and port; where the host is every "
+        "address (0.0.0.0), the one that leads to etcd.",
+    )
+    etcd: str = Field("127.0.0.1:2379", pattern=_HOST_PORT, description="host:port of etcd.")
+    namespace: str = Field("default", pattern=_NAMESPACE, description="Namespace of the mesh within etcd.")
     ttl_s: float = Field(10.0, ge=2.0, le=86_400, description="Time to live of the session, in seconds.")
-    instance_id: str = Field("", description="Unique name of the process. Default: kind, host and a random part.")
+    instance_id: str = Field(
+        "", pattern=_INSTANCE_ID, description="Unique name of the process. Default: kind, host and a random part."
+    )
     service_name: str = Field("", description="Name under which workflows depend on the node. Default: its kind.")
     deadline_s: float = Field(60.0, gt=0, description="Deadline of a call that comes without one, in seconds.")
     message_bytes_max: int = Field(16 * 1024 * 1024, ge=64 * 1024, description="Largest message, in bytes.")
@@ -87,15 +97,37 @@ def new_instance_id(kind: common_pb2.NodeKind) -> str:
     return f"{name}-{socket.gethostname()[:40]}-{uuid.uuid4().hex[:8]}"
 
 
+def reachable_host(host: str, etcd: str) -> str:
+    """What others reach a node by that listens on `host`: where that is every address, the one that leads to etcd."""
+    if host not in ("0.0.0.0", "::", "[::]"):  # noqa: S104  # compared with, not bound to
+        return host
+    peer, _, port = etcd.rpartition(":")
+    try:
+        found = socket.getaddrinfo(peer.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        family, kind, protocol, _, address = found[0]
+        # Connecting a datagram socket sends nothing; it only chooses the way.
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            own = str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return socket.gethostname()
+    return f"[{own}]" if ":" in own else own
+
+
 def settings_table() -> Iterator[str]:
     """The lines of docs/settings.md: every setting, its variable, its default and its meaning."""
     yield "# Settings"
     yield ""
     yield "Every setting of a node is an environment variable, and a flag of `onex-mesh serve` of the same name"
-    yield "(`ONEX_TTL_S`, `--ttl-s`). A flag wins. This page is generated from `NodeSettings`; a test keeps it current."
+    yield "(`ONEX_TTL_S`, `--ttl-s`). A flag wins. This page is written from `NodeSettings` by"
+    yield "`python -m onex_mesh.runtime.settings > docs/settings.md`; a test keeps it current."
     yield ""
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     for name, field in NodeSettings.model_fields.items():
         default = "" if field.default in (None, "") else f"`{field.default}`"
         yield f"| `ONEX_{name.upper()}` | {default} | {field.description} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(settings_table()))  # noqa: T201  # this is what it is run for

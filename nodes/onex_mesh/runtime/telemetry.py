@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,7 +26,13 @@ def configure_logs(settings: NodeSettings, **fields: str) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
     )
+
+    def add_fields(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**fields, **event}
+
+    # Not as context variables: threads of executors have none.
     shared: list[structlog.typing.Processor] = [
+        add_fields,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -38,7 +45,6 @@ def configure_logs(settings: NodeSettings, **fields: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(**fields)
     # What libraries log goes the same way.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -54,6 +60,17 @@ def configure_logs(settings: NodeSettings, **fields: str) -> None:
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _adding(fields: Mapping[str, str]) -> structlog.typing.Processor:
+    """Adds what every line carries. Not by context variables: tasks that gRPC begins inherit none."""
+
+    def add(logger: object, method: str, event: MutableMapping[str, object]) -> Mapping[str, object]:
+        for key, value in fields.items():
+            event.setdefault(key, value)
+        return event
+
+    return add
 
 
 class MetricsPage:
