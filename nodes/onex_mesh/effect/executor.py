@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,7 +14,7 @@ from onex_mesh.effect.core.batch import execution_order, run_batch
 from onex_mesh.effect.core.contracts import ReadRequest, read_contract, read_intent
 from onex_mesh.effect.core.engine import EffectEngine
 from onex_mesh.effect.core.once import to_payload
-from onex_mesh.effect.core.request import EffectContext, EffectOutcome, EffectRequest
+from onex_mesh.effect.core.request import APP_TARGET, EffectContext, EffectOutcome, EffectRequest
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.errors import OnexError, ValidationError, to_proto
 
@@ -21,7 +22,7 @@ from onex_mesh.runtime.errors import OnexError, ValidationError, to_proto
 class EffectExecutor:
     """See `onex_mesh.runtime.command.CommandExecutor`."""
 
-    def __init__(self, engine: EffectEngine) -> None:
+    def __init__(self, engine: Callable[[], EffectEngine]) -> None:
         self._engine = engine
 
     async def execute(self, command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
@@ -49,20 +50,22 @@ class EffectExecutor:
             OnexError: It was refused, or failed for good.
         """
         read = read_contract(contract, context)
-        outcome = await self._engine.execute(read)
+        outcome = await self._engine().execute(read)
         return _effect_output(read.request, outcome)
 
     async def intents(
         self, intents: Sequence[intent_pb2.Intent], context: EffectContext
-    ) -> AsyncIterator[intent_pb2.IntentResult]:
+    ) -> AsyncGenerator[intent_pb2.IntentResult, None]:
         """Executes intents by priority; yields each result as it ends. A failed intent is a result, too (R86).
 
         Raises:
             ValidationError: There are too many.
         """
         reads = [read_intent(intent, context) for intent in intents]
-        async for _, result in run_batch(reads, lambda index: self._intent(intents[index], reads[index])):
-            yield result
+        batch = run_batch(reads, lambda index: self._intent(intents[index], reads[index]))
+        async with aclosing(batch) as running:
+            async for _, result in running:
+                yield result
 
     async def _all_intents(
         self, intents: Sequence[intent_pb2.Intent], context: EffectContext
@@ -76,7 +79,7 @@ class EffectExecutor:
         result = intent_pb2.IntentResult(intent_id=intent.intent_id)
         began = time.monotonic()
         try:
-            outcome = await self._engine.execute(read)
+            outcome = await self._engine().execute(read)
             result.result.CopyFrom(to_payload(outcome.value))
             result.status = intent_pb2.INTENT_STATUS_COMPLETED
             result.attempts = outcome.attempts
@@ -101,7 +104,7 @@ def _effect_output(request: EffectRequest, outcome: EffectOutcome) -> effect_pb2
         correlation_id=request.context.correlation_id,
         operation_result=to_payload(outcome.value),
         metadata=effect_pb2.EffectMetadata(
-            target=request.target,
+            target=request.target or APP_TARGET,
             effect_type=request.effect_type,
             operation=request.operation or outcome.operation,
             attempts=outcome.attempts,

@@ -10,7 +10,6 @@ from pathlib import Path
 import grpc
 
 from onex.v1 import common_pb2, effect_pb2_grpc, node_pb2
-from onex_lease import Session
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
 from onex_mesh.effect.adapters.custom import CustomAdapter
@@ -37,7 +36,6 @@ class _Running:
     """What exists between start and stop."""
 
     engine: EffectEngine
-    executor: EffectExecutor
     claims: Claims
     audit: AuditFile
     health: HealthChecks
@@ -79,6 +77,8 @@ class EffectNode:
         self._environment = environment
         models = {kind: entry.model for kind, entry in kinds.items()}
         self._file = TargetFile() if targets_path is None else read_target_file(Path(targets_path), environment, models)
+        # The server asks for the executor before the node is started.
+        self._executor = EffectExecutor(lambda: self._require_running().engine)
         self._running: _Running | None = None
 
     def capabilities(self) -> Sequence[str]:
@@ -91,7 +91,7 @@ class EffectNode:
 
     def executor(self) -> EffectExecutor:
         """Executes the effects and intents of actions."""
-        return self._require_running().executor
+        return self._executor
 
     async def start(self, mesh: Mesh) -> None:
         """Opens the targets. One that is down does not fail this: it is unhealthy until it is back.
@@ -106,6 +106,10 @@ class EffectNode:
                 await lanes[name].adapter.start()
             audit = AuditFile(self._file.audit)
             await audit.start()
+        except OSError as error:
+            await _stop(lanes)
+            text = f"the audit file cannot be opened: {error}"
+            raise errors.ValidationError(text, violations=(("audit.path", text),)) from error
         except BaseException:
             await _stop(lanes)
             raise
@@ -122,17 +126,17 @@ class EffectNode:
             )
         )
         health = HealthChecks(lanes, audit.check)
-        self._running = _Running(engine, EffectExecutor(engine), claims, audit, health, lanes, app_lanes)
+        self._running = _Running(engine, claims, audit, health, lanes, app_lanes)
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds EffectService; called once the node is started."""
         running = self._require_running()
         effect_pb2_grpc.add_EffectServiceServicer_to_server(
-            EffectServicer(running.executor, running.lanes, running.app_lanes, running.health), server
+            EffectServicer(self._executor, running.lanes, running.app_lanes, running.health), server
         )
         return ["onex.v1.EffectService"]
 
-    async def session_changed(self, session: Session) -> None:
+    async def session_lost(self) -> None:
         """Claims of the old session are gone: what runs under them stops, another node may have begun."""
         self._require_running().claims.lose_all()
 

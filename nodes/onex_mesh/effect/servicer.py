@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from itertools import chain
 
 from onex.v1 import effect_pb2, effect_pb2_grpc
@@ -47,8 +48,10 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         self, request: effect_pb2.ExecuteIntentsRequest, context: CallContext
     ) -> AsyncIterator[effect_pb2.ExecuteIntentsResponse]:
         """Executes intents by priority; answers with each result as it ends."""
-        async for result in self._executor.intents(request.intents, _context(request.correlation_id, context)):
-            yield effect_pb2.ExecuteIntentsResponse(result=result)
+        batch = self._executor.intents(request.intents, _context(request.correlation_id, context))
+        async with aclosing(batch) as results:
+            async for result in results:
+                yield effect_pb2.ExecuteIntentsResponse(result=result)
 
     async def ListTargets(
         self, request: effect_pb2.ListTargetsRequest, context: CallContext

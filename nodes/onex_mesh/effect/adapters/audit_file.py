@@ -7,6 +7,7 @@ import json
 import os
 from collections import deque
 from datetime import UTC, datetime
+from itertools import islice
 
 import structlog
 
@@ -17,7 +18,7 @@ from onex_mesh.runtime.errors import OverloadedError, TargetUnavailableError
 log = structlog.get_logger("onex_mesh.audit")
 
 _RECORDS_WAITING_MAX = 20_000
-_BATCH_MAX = 2_000
+_BATCH_MAX = 500
 
 
 class AuditFile:
@@ -32,6 +33,8 @@ class AuditFile:
         self._waiting: deque[AuditRecord] = deque()
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._stopping = False
         self._problem = ""
 
     async def start(self) -> None:
@@ -61,22 +64,20 @@ class AuditFile:
 
     async def flush(self) -> None:
         """Writes what waits; what cannot be written goes on waiting."""
-        while self._waiting:
-            batch = [self._waiting[index] for index in range(min(len(self._waiting), _BATCH_MAX))]
-            if self._settings.path is not None:
-                lines = b"".join(_line(record) for record in batch)
+        async with self._writing:
+            while self._waiting:
+                batch = list(islice(self._waiting, _BATCH_MAX))
                 try:
-                    await asyncio.to_thread(self._append, lines)
+                    # In a thread: formatting and a slow disk or console must not hold up effects.
+                    await asyncio.to_thread(self._write, batch)
                 except OSError as error:
                     if not self._problem:
                         log.error("the audit file cannot be written", path=str(self._settings.path), why=str(error))
                     self._problem = error.strerror or type(error).__name__
                     return
                 self._problem = ""
-            for record in batch:
-                self._waiting.popleft()
-                if self._settings.log:
-                    _log(record)
+                for _ in batch:
+                    self._waiting.popleft()
 
     async def check(self) -> None:
         """Whether records can be written.
@@ -89,21 +90,30 @@ class AuditFile:
 
     async def stop(self) -> None:
         """Writes the rest."""
+        self._stopping = True
+        self._wake.set()
         if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+            await self._writer
         await self.flush()
         if self._settings.path is not None:
             await asyncio.to_thread(self._sync)
 
     async def _write_forever(self) -> None:
-        while True:
+        while not self._stopping:
             await self._wake.wait()
-            await asyncio.sleep(self._settings.flush_interval_s)
-            # Cancelling must not cut a batch between its file and its place in the queue.
-            await asyncio.shield(asyncio.ensure_future(self.flush()))
-            if not self._waiting:
-                self._wake.clear()
+            self._wake.clear()
+            if not self._stopping:
+                await asyncio.sleep(self._settings.flush_interval_s)
+            await self.flush()
+            if self._waiting:
+                self._wake.set()
+
+    def _write(self, batch: list[AuditRecord]) -> None:
+        if self._settings.path is not None:
+            self._append(b"".join(_line(record) for record in batch))
+        if self._settings.log:
+            for record in batch:
+                _log(record)
 
     def _append(self, lines: bytes) -> None:
         assert self._settings.path is not None

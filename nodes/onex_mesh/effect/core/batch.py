@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from typing import TypeVar
 
@@ -35,7 +36,7 @@ def arrange(reads: Sequence[ReadRequest]) -> Sequences:
 
 async def run_batch(
     reads: Sequence[ReadRequest], execute: Callable[[int], Awaitable[T]]
-) -> AsyncIterator[tuple[int, T]]:
+) -> AsyncGenerator[tuple[int, T], None]:
     """Runs a batch; yields (index, result) as each ends. `execute` answers for failures, too: it does not raise.
 
     Raises:
@@ -49,8 +50,10 @@ async def run_batch(
             for index in level[0]:
                 yield index, await execute(index)
         else:
-            async for ended in _side_by_side(level, execute):
-                yield ended
+            # Closed at once when the caller goes away, not whenever the garbage is collected.
+            async with aclosing(_side_by_side(level, execute)) as running:
+                async for ended in running:
+                    yield ended
 
 
 def execution_order(reads: Sequence[ReadRequest]) -> list[int]:
@@ -60,7 +63,7 @@ def execution_order(reads: Sequence[ReadRequest]) -> list[int]:
 
 async def _side_by_side(
     targets: list[list[int]], execute: Callable[[int], Awaitable[T]]
-) -> AsyncIterator[tuple[int, T]]:
+) -> AsyncGenerator[tuple[int, T], None]:
     ended: asyncio.Queue[tuple[int, T] | None] = asyncio.Queue()
 
     async def one_target(indices: list[int]) -> None:
