@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+ROOT = Path(__file__).resolve().parents[1]
+
 APP = '''
 import time
 
@@ -88,11 +90,12 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "onex_mesh.cli.main", *arguments]
 
 
-def start_dev(folder: Path, *arguments: str) -> Dev:
-    """Starts `onex-mesh dev` and waits until it is ready."""
-    (folder / "cli_app.py").write_text(APP, encoding="utf-8")
-    flags = ["--app", "cli_app:app", "--app-dir", str(folder), "--data-dir", str(folder / "data"), "--free-ports"]
-    flags += ["--ready-file", str(folder / "ready.json"), *arguments]
+def start_dev(folder: Path, *arguments: str, app: str = "cli_app:app") -> Dev:
+    """Starts `onex-mesh dev` in a folder and waits until it is ready; an empty `app` leaves it to the arguments."""
+    flags = ["--data-dir", str(folder / "data"), "--free-ports", "--ready-file", str(folder / "ready.json"), *arguments]
+    if app:
+        (folder / "cli_app.py").write_text(APP, encoding="utf-8")
+        flags += ["--app", app]
     with (folder / "dev.log").open("wb") as log:
         process = subprocess.Popen(command("dev", *flags), stdout=log, stderr=log, cwd=folder, start_new_session=True)
     deadline = time.monotonic() + 60
