@@ -74,6 +74,7 @@ _FIELDS: Mapping[str, tuple[Field, ...]] = {
     ),
     "reduction": (
         _payload("reduction.input_data"),
+        _string("reduction.fsm_action.action"),
         _payload("reduction.fsm_action.payload"),
         _struct("reduction.reduction_config.parameters"),
     ),
