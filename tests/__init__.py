@@ -1,1 +1,1 @@
-"""Tests of onex-mesh: unit (no server), contract (protos and repository), integration (real servers), robustness (crashes)."""
+"""Tests of onex-mesh: unit, contract (protos, repository), integration (real servers) and robustness (crashes)."""
