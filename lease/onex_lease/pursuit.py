@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Without a session to bound it, and with one that stays valid: then etcd answers keepalives and would answer this too.
 PURSUIT_S_MAX = 10.0
 _PURSUIT_WITH_SESSION_S_MAX = 60.0
+# After the end of the session.
+_GRACE_S = 2.0
 
 
 async def settle(
@@ -31,7 +33,7 @@ async def settle(
         group: Where to send it.
         exclusive: Name that keeps it out of a group with others that write the same keys.
         request: Encoded TxnRequest. Only one attempt can succeed, and the else-branch tells whether one did.
-        session: Pursue it while this is valid, for a minute at most; None: for ten seconds.
+        session: Pursue it until two seconds after this is over, for a minute at most; None: for ten seconds.
         bound: The transaction binds keys to the session's etcd lease, so etcd refuses it once that is over.
 
     Returns:
@@ -41,7 +43,7 @@ async def settle(
         LeaseExpiredError: `bound`, and the session is over in etcd: no attempt can succeed any more, and the bound
             keys of one that did are gone.
         EtcdRejectedError: Refused for another reason; nothing was written.
-        OutcomeUnknownError: No answer until the session was over.
+        OutcomeUnknownError: No answer in that time.
     """
     give_up_at = time.monotonic() + (PURSUIT_S_MAX if session is None else _PURSUIT_WITH_SESSION_S_MAX)
     attempt = 0
@@ -57,8 +59,11 @@ async def settle(
             lost: Exception = error
         except OutcomeUnknownError as error:
             lost = error
-        over = session is not None and not session.is_valid()
-        if over or time.monotonic() > give_up_at:
+        now = time.monotonic()
+        if session is not None and not session.is_valid():
+            # etcd may well answer: the session may have been closed, or lost for another reason.
+            give_up_at = min(give_up_at, now + _GRACE_S)
+        if now >= give_up_at:
             raise OutcomeUnknownError(
                 f"etcd's answer was lost {attempt} times until the session was over; it may have been applied.",
                 error_context={"attempts": attempt},
