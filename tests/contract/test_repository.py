@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -165,6 +167,34 @@ def test_imports_run_one_way() -> None:
     run = subprocess.run([BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "0 broken" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "contract"),
+    [
+        ("import onex_mesh.effect.core", "Imports run one way"),
+        ("import grpc", "Cores know no transport"),
+        ("from onex.v1 import compute_pb2_grpc", "Cores know no transport"),
+    ],
+)
+def test_a_forbidden_import_is_found(tmp_path: Path, line: str, contract: str) -> None:
+    """R2, R4: the check of imports finds a node that imports another one, and a core that imports a transport."""
+    for folder in ("generated", "lease", "nodes"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    module = tmp_path / "nodes" / "onex_mesh" / "compute" / "core" / "__init__.py"
+    module.write_text(f"{module.read_text()}\n{line}\n")
+    path = os.pathsep.join(str(tmp_path / folder) for folder in ("generated", "lease", "nodes"))
+    run = subprocess.run(
+        [BIN / "lint-imports", "--no-cache"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1, run.stdout
+    assert f"{contract} BROKEN" in run.stdout
 
 
 def test_scripts_are_sound_and_executable() -> None:
