@@ -208,9 +208,6 @@ async def effect_world(
     path = folder / "targets.yaml"
     path.write_text(f"targets:\n{targets}\n" if targets else "{}", encoding="utf-8")
     lanes: dict[str, Lane] = dict(extra_lanes or {})
-    for name, config in read_target_file(path, environment).targets.items():
-        lanes[name] = open_lane(name, config, open_target(name, config, environment))
-        await lanes[name].adapter.start()
     app_lanes: dict[str, Lane] = {}
     for effect in registry or EffectRegistry():
         limits = Limits(concurrency=effect.concurrency, timeout_s=effect.timeout_s or 60.0)
@@ -229,6 +226,9 @@ async def effect_world(
         )
     )
     try:
+        for name, config in read_target_file(path, environment).targets.items():
+            lanes[name] = open_lane(name, config, open_target(name, config, environment))
+            await lanes[name].adapter.start()
         yield World(engine, EffectExecutor(lambda: engine), lanes, audit, ledger, observations)
     finally:
         for lane in lanes.values():

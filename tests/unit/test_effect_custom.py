@@ -64,8 +64,8 @@ async def test_parameters_are_checked_before_the_handler_runs(tmp_path: Path) ->
         with pytest.raises(ValidationError) as refused:
             await world.effect("charge", "", "", {"amount_pence": -1})
         assert [path for path, _ in refused.value.violations] == [
-            "io_operation_config.parameters.parameters.amount_pence",
-            "io_operation_config.parameters.parameters.currency",
+            "io_operation_config.parameters.amount_pence",
+            "io_operation_config.parameters.currency",
         ]
         assert world.audit.records == []
 

@@ -67,7 +67,7 @@ class CustomEffect:
         try:
             return self.parameters.model_validate(parameters)
         except pydantic.ValidationError as error:
-            raise refused(error, "parameters") from error
+            raise refused(error, "") from error
 
 
 class EffectRegistry:
