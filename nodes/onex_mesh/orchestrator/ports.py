@@ -22,7 +22,10 @@ class ActionDispatcher(Protocol):
         """
 
     def cancel(self, action_id: str) -> None:
-        """Gives an action up: its node is told, its callback is not called any more."""
+        """Gives an action up: its node is told to end it, its callback is not called any more."""
+
+    def forget(self, action_id: str) -> None:
+        """Lets go of an action: its callback is not called any more, its node goes on with it."""
 
 
 class WorkflowJournal(Protocol):

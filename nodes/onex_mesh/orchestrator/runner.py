@@ -139,7 +139,10 @@ class WorkflowRunner:
                 self.started.exception()  # whoever waits for it sees it; nobody has to
             raise
         finally:
-            self._give_up_handed()
+            # Somebody else goes on from the last commit. What has begun is left to end: an effect that is cancelled half
+            # way is worse than one whose result the next owner gets by its idempotency key.
+            for action_id in self._handed:
+                self._services.dispatcher.forget(action_id)
 
     def stop(self, stopped: machine.Stopped) -> None:
         """Ends the workflow early, with the next commit."""
@@ -384,7 +387,7 @@ class WorkflowRunner:
         self._wake.set()
 
     def _give_up_handed(self) -> None:
-        """Cancels what is still under way: siblings of a step that aborted the workflow (R109), or all of it."""
+        """Cancels what is still under way: siblings of a step that aborted the workflow (R109)."""
         for action_id, handed in self._handed.items():
             handed.record.status = action_pb2.ACTION_STATUS_CANCELLED
             self._services.dispatcher.cancel(action_id)
@@ -410,8 +413,11 @@ class WorkflowRunner:
                 else:
                     await self._services.journal.commit(self._ownership, record, final=final)
                 break
-            except errors.EtcdUnavailableError:
-                self._services.session().require_valid()
+            except errors.EtcdUnavailableError as error:
+                log.warning(
+                    "etcd does not take a commit, trying again", workflow_id=self.workflow_id, why=error.message
+                )
+                self._require_session()
                 await asyncio.sleep(_ETCD_RETRY_S)
             except (errors.LeaseExpiredError, errors.LeaseInvalidError) as error:
                 raise OwnershipLostError(error.message) from error
@@ -424,6 +430,12 @@ class WorkflowRunner:
         self._committed = self._progress
         if not self.started.done():
             self.started.set_result(self._ownership.epoch)
+
+    def _require_session(self) -> None:
+        try:
+            self._services.session().require_valid()
+        except errors.LeaseExpiredError as error:
+            raise OwnershipLostError(error.message) from error
 
     def _record(self, output: common_pb2.Payload | None) -> workflow_pb2.Commit:
         now = time.time()

@@ -86,6 +86,11 @@ class Dispatcher:
             for link in self._links.values():
                 link.cancel(action_id)
 
+    def forget(self, action_id: str) -> None:
+        """Lets go of an action; see the port."""
+        self._pending.pop(action_id, None)
+        self._parked.pop(action_id, None)
+
     def deliver(self, result: action_pb2.ActionResult) -> None:
         """Takes a result from a link. One that nobody waits for any more is dropped."""
         pending = self._pending.pop(result.action_id, None)

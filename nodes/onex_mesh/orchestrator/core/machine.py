@@ -46,6 +46,8 @@ class StepProgress:
     """When the next attempt may start, in seconds since the epoch of UTC; while RETRYING."""
     in_flight: bool = False
     """Whether this owner has handed it to a node. Not durable: a new owner has handed out nothing."""
+    chained: bool = False
+    """Whether it travels behind another step, in the same call."""
     intents_failed: bool = False
     """Whether the last execution of its intents failed; a retry repeats the intents, not the transition."""
 
@@ -212,8 +214,10 @@ def evolve(plan: Plan, progress: Progress, event: Event) -> Progress:
     match event:
         case Dispatched(steps):
             changes = {
-                i: replace(step, status=STEP_STATUS_RUNNING, attempts=step.attempts + 1, in_flight=True)
-                for i, step in ((i, progress.steps[i]) for i in steps)
+                i: StepProgress(
+                    STEP_STATUS_RUNNING, progress.steps[i].attempts + 1, in_flight=True, chained=i != steps[0]
+                )
+                for i in steps
             }
             return _counted(_with(progress, changes))
         case IntentsDispatched(step):
@@ -284,7 +288,7 @@ def _with(progress: Progress, changes: Mapping[int, StepProgress]) -> Progress:
 
 
 def _counted(progress: Progress) -> Progress:
-    in_flight = sum(step.in_flight for step in progress.steps)
+    in_flight = sum(step.in_flight and not step.chained for step in progress.steps)
     return replace(progress, parallelism=in_flight) if in_flight > progress.parallelism else progress
 
 

@@ -198,7 +198,7 @@ def orchestration_result(
         status=state.status,
         output=output,
     )
-    for step, row in zip(contract.workflow_config.steps, state.steps, strict=True):
+    for step, row in zip(contract.workflow_config.steps, state.steps, strict=False):
         known = results.by_step.get(step.step_id)
         added = result.step_results.add(step_id=step.step_id)
         if known is not None:
@@ -254,7 +254,7 @@ def workflow_view(
         view.error.CopyFrom(state.error)
     if contract is not None:
         view.coordination_type = contract.workflow_config.coordination_type or workflow_pb2.COORDINATION_TYPE_SEQUENTIAL
-        for step, row in zip(contract.workflow_config.steps, state.steps, strict=True):
+        for step, row in zip(contract.workflow_config.steps, state.steps, strict=False):
             view.steps.add(
                 step_id=step.step_id,
                 status=row.status,
