@@ -46,7 +46,7 @@ def test_progress_survives_the_state() -> None:
     records.write_steps(state, after, before, {0: 2})
     read = records.read_progress(state)
     assert [step.status for step in read.steps] == [step.status for step in after.steps]
-    assert (read.status, read.error, read.parallelism) == (workflow_pb2.WORKFLOW_STATUS_ABORTED, error, 3)
+    assert (read.status, read.error, read.parallelism) == (workflow_pb2.WORKFLOW_STATUS_ABORTED, error, 1)
     assert [row.result_epoch for row in state.steps] == [2, 0, 0]
 
 

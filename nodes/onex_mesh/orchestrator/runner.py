@@ -139,8 +139,8 @@ class WorkflowRunner:
                 self.started.exception()  # whoever waits for it sees it; nobody has to
             raise
         finally:
-            # Somebody else goes on from the last commit. What has begun is left to end: an effect that is cancelled half
-            # way is worse than one whose result the next owner gets by its idempotency key.
+            # Somebody else goes on from the last commit. What has begun is left to end: an effect that is cancelled
+            # half way is worse than one whose result the next owner gets by its idempotency key.
             for action_id in self._handed:
                 self._services.dispatcher.forget(action_id)
 
