@@ -100,7 +100,11 @@ class ExternalLeases:
             LeaseConflictError: Somebody owns the workflow (R132).
         """
         require_workflow_id(workflow_id)
-        require_instance_id(holder)
+        try:
+            require_instance_id(holder)
+        except ValidationError as error:
+            text = error.violations[0][1]
+            raise ValidationError(f"holder {text}", violations=(("holder", text),)) from error
         if not TTL_S_MIN <= ttl_s <= TTL_S_MAX:
             text = f"must be within {TTL_S_MIN:g} to {TTL_S_MAX:g} seconds"
             raise ValidationError(f"ttl {text}, not {ttl_s:g}", violations=(("ttl", text),))

@@ -137,7 +137,7 @@ async def test_orchestrators_leave_foreign_workflows_alone(mesh: InProcessMesh, 
     ("request_", "field"),
     [
         (lease_pb2.AcquireLeaseRequest(workflow_id="a b", holder="x"), "workflow_id"),
-        (lease_pb2.AcquireLeaseRequest(workflow_id="a"), "instance_id"),
+        (lease_pb2.AcquireLeaseRequest(workflow_id="a"), "holder"),
         (lease_pb2.AcquireLeaseRequest(workflow_id="a", holder="x", ttl=Duration(seconds=1)), "ttl"),
         (lease_pb2.KeepAliveRequest(workflow_id="a"), "lease_id"),
         (lease_pb2.CommitStateRequest(workflow_id="a", lease_id="x"), "commit.state"),
