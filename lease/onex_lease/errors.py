@@ -31,15 +31,22 @@ class OnexError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling that process pools use.
-        return (_rebuild, (type(self), self.message, self.correlation_id, self.error_context, self.reason))
+        facts = (self.message, self.correlation_id, self.error_context, self.reason, self.retryable)
+        return (_rebuild, (type(self), *facts))
 
 
 def _rebuild(
-    cls: type[OnexError], message: str, correlation_id: str, error_context: dict[str, object], reason: str
+    cls: type[OnexError],
+    message: str,
+    correlation_id: str,
+    error_context: dict[str, object],
+    reason: str,
+    retryable: bool,
 ) -> OnexError:
     error = cls.__new__(cls)
     OnexError.__init__(error, message, correlation_id=correlation_id, error_context=error_context)
     error.reason = reason
+    error.retryable = retryable
     return error
 
 

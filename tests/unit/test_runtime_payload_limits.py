@@ -73,7 +73,7 @@ def test_depth_is_bounded() -> None:
 
     sent = json_payload(nested(20))
     assert from_payload(common_pb2.Payload.FromString(sent.SerializeToString())) == nested(20)
-    with pytest.raises(ValidationError, match="nested deeper"):
+    with pytest.raises(ValidationError, match="nested too deep"):
         json_payload(nested(100))
 
 

@@ -295,14 +295,31 @@ def test_what_was_resolved_is_not_resolved_again() -> None:
 
 
 def test_depth_is_bounded() -> None:
-    """A value nested deeper than 64 levels is refused, with a path, not with a crash."""
+    """A value nested too deep is refused when compiled, with a path, not with a crash."""
     value = struct_pb2.Value()
     innermost = value
-    for _ in range(70):
+    for _ in range(40):
         innermost = innermost.list_value.values.add()
     innermost.string_value = "${input.count}"
-    with pytest.raises(ValidationError, match="nested deeper than 64 levels"):
+    with pytest.raises(ValidationError, match="nested too deep"):
         compile_value(value)
+
+
+@pytest.mark.parametrize("template", ["${input}", "${[input][0]}"])
+def test_outputs_put_into_each_other_stay_readable(template: str) -> None:
+    """A workflow whose steps wrap each other's output is refused before its messages are too deep for any parser."""
+    wrapping = compile_value(to_value({"inner": template}))
+    wrapped = json_payload(1)
+    for _ in range(20):
+        wrapped = wrapping.resolve(scope(input=wrapped))
+    with pytest.raises(ValidationError, match=r"^inner.*: nested too deep: at most 20 objects"):
+        wrapping.resolve(scope(input=wrapped))
+    # What was let through fits into what carries it.
+    action = action_pb2.Action(command_payload=action_pb2.Command(chain=action_pb2.CommandChain()))
+    context = action.command_payload.chain.context.fields["steps"].struct_value.fields["s"].struct_value
+    context.fields["output"].CopyFrom(wrapped.json)
+    frame = action_pb2.DispatchRequest(actions=[action])
+    assert action_pb2.DispatchRequest.FromString(frame.SerializeToString()) == frame
 
 
 def test_the_number_of_templates_is_bounded() -> None:

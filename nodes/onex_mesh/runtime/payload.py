@@ -12,10 +12,11 @@ import enum
 import json
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 from google.protobuf import struct_pb2
+from google.protobuf.message import DecodeError
 
 from onex.v1 import common_pb2
 from onex_lease.errors import ValidationError
@@ -27,7 +28,13 @@ ARROW_TYPE = "application/vnd.apache.arrow.stream"
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 _INT_LIMIT = 2**53
-_DEPTH_LIMIT = 64
+
+LEVELS_MAX = 60
+"""How deep a JSON value may be, in messages: an object is three (Struct, map entry, Value), a list two. Parsers take
+100 in all, and what carries a payload (frames, actions, chains, log records) needs its share."""
+_OBJECT_LEVELS = 3
+_LIST_LEVELS = 2
+_PARSER_LEVELS = 100
 
 
 def json_payload(value: object) -> common_pb2.Payload:
@@ -89,8 +96,14 @@ def to_value(value: object) -> struct_pb2.Value:
     return message
 
 
-def fill_value(message: struct_pb2.Value, value: object, path: str = "", depth: int = 0) -> None:
+def fill_value(message: struct_pb2.Value, value: object, path: str = "", levels: int = 0) -> None:
     """Writes a plain value into a protobuf Value.
+
+    Args:
+        message: What to write into.
+        value: The value.
+        path: Where it stands in the whole, for error messages.
+        levels: How deep it stands in the whole (see `LEVELS_MAX`).
 
     Decimal, UUID, date, datetime and string enums become strings; everything else that is not JSON is refused.
 
@@ -112,21 +125,21 @@ def fill_value(message: struct_pb2.Value, value: object, path: str = "", depth: 
             raise _refused(path, f"{value} is not JSON")
         message.number_value = value
     elif isinstance(value, Mapping):
-        if depth >= _DEPTH_LIMIT:
-            raise _refused(path, f"nested deeper than {_DEPTH_LIMIT} levels")
+        if levels + _OBJECT_LEVELS > LEVELS_MAX:
+            raise _too_deep(path)
         fields = message.struct_value.fields
         message.struct_value.SetInParent()
         for key, item in value.items():
             if not isinstance(key, str):
                 raise _refused(path, f"the key {key!r} is not a string")
-            fill_value(fields[key], item, f"{path}.{key}" if path else key, depth + 1)
+            fill_value(fields[key], item, f"{path}.{key}" if path else key, levels + _OBJECT_LEVELS)
     elif isinstance(value, list | tuple):
-        if depth >= _DEPTH_LIMIT:
-            raise _refused(path, f"nested deeper than {_DEPTH_LIMIT} levels")
+        if levels + _LIST_LEVELS > LEVELS_MAX:
+            raise _too_deep(path)
         items = message.list_value.values
         message.list_value.SetInParent()
         for index, item in enumerate(value):
-            fill_value(items.add(), item, f"{path}[{index}]", depth + 1)
+            fill_value(items.add(), item, f"{path}[{index}]", levels + _LIST_LEVELS)
     elif isinstance(value, decimal.Decimal | uuid.UUID):
         message.string_value = str(value)
     elif isinstance(value, datetime.datetime | datetime.date):
@@ -165,8 +178,62 @@ def to_struct(values: Mapping[str, object]) -> struct_pb2.Struct:
     """
     message = struct_pb2.Struct()
     for key, item in values.items():
-        fill_value(message.fields[key], item, key, 1)
+        fill_value(message.fields[key], item, key, _OBJECT_LEVELS)
     return message
+
+
+def levels_of(path: Iterable[str | int]) -> int:
+    """How deep a place is within a value: a name leads into an object, a number into a list."""
+    return sum(_LIST_LEVELS if isinstance(part, int) else _OBJECT_LEVELS for part in path)
+
+
+def require_shallow(value: struct_pb2.Value, path: str, levels: int = 0) -> None:
+    """Refuses a JSON value that came over the wire and is too deep to be carried on.
+
+    Args:
+        value: The value.
+        path: Where it stands, for error messages.
+        levels: How deep it stands in the whole.
+
+    Raises:
+        ValidationError: It is deeper than `LEVELS_MAX`.
+    """
+    if value.WhichOneof("kind") not in ("struct_value", "list_value"):
+        return
+    try:
+        # The parser counts in C, which costs less than a walk in Python: the wrapping leaves it the levels allowed.
+        struct_pb2.Value.FromString(_wrapped(value.SerializeToString(), _PARSER_LEVELS - LEVELS_MAX + levels))
+    except DecodeError:
+        raise _too_deep(path) from None
+
+
+def _wrapped(encoded: bytes, levels: int) -> bytes:
+    """An encoded Value within lists, and one object where the number is odd, that are so many levels deep."""
+    if levels % _LIST_LEVELS:
+        encoded = _enclosed(0x2A, _enclosed(0x0A, _enclosed(0x12, encoded)))  # Value.struct_value, .fields, entry.value
+        levels -= _OBJECT_LEVELS
+    for _ in range(levels // _LIST_LEVELS):
+        encoded = _enclosed(0x32, _enclosed(0x0A, encoded))  # Value.list_value, ListValue.values
+    return encoded
+
+
+def _enclosed(tag: int, encoded: bytes) -> bytes:
+    return bytes((tag,)) + _varint(len(encoded)) + encoded
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _too_deep(path: str) -> ValidationError:
+    objects, lists = LEVELS_MAX // _OBJECT_LEVELS, LEVELS_MAX // _LIST_LEVELS
+    # A path of that depth says nothing more than its beginning.
+    return _refused(path[:80], f"nested too deep: at most {objects} objects or {lists} lists within each other")
 
 
 def _refused(path: str, text: str) -> ValidationError:

@@ -18,7 +18,7 @@ from onex.v1 import action_pb2, common_pb2
 from onex_mesh.runtime.command_fields import PayloadField, StringField, StructField, fields_of
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.expressions import failed
-from onex_mesh.runtime.payload import JSON_TYPE, fill_value
+from onex_mesh.runtime.payload import JSON_TYPE, LEVELS_MAX, fill_value, levels_of, require_shallow
 from onex_mesh.runtime.scope import Path, Scope, Variables
 from onex_mesh.runtime.template_text import Text, compile_text
 
@@ -27,7 +27,6 @@ __all__ = ["CommandTemplate", "Scope", "ValueTemplate", "compile_command", "comp
 TEMPLATES_MAX = 1_000
 """Templates in one command: each may bring a whole output."""
 RESOLVED_BYTES_MAX = 16 * 1024 * 1024
-_DEPTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class _Place:
 
     path: Path
     text: Text
+    levels: int
+    """How deep it stands in the field; see `onex_mesh.runtime.payload.LEVELS_MAX`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class _Slot:
         elif isinstance(self.field, StructField):
             fields = self.field.reach(command).fields
             for place in self.places:
-                _fill_place(fields[str(place.path[0])], place.path[1:], place.text, variables)
+                _fill_place(fields[str(place.path[0])], place.path[1:], place, variables)
         else:
             text = self.places[0].text
             spelled = text.spell(variables)
@@ -157,18 +158,18 @@ def _places(
         items = field.reach(command).fields.items()
         return tuple(place for key, value in items for place in _find(value, f"{field.at}.{key}", (key,), violations))
     text = compile_text(str(getattr(field.reach(command), field.name)), field.at, violations)
-    return () if text is None else (_Place((), text),)
+    return () if text is None else (_Place((), text, 0),)
 
 
 def _find(value: struct_pb2.Value, at: str, path: Path, violations: list[tuple[str, str]]) -> Iterator[_Place]:
-    if len(path) > _DEPTH_MAX:
-        violations.append((at, f"nested deeper than {_DEPTH_MAX} levels"))
+    if levels_of(path) > LEVELS_MAX:
+        violations.append((at[:80], "nested too deep"))
         return
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         text = compile_text(value.string_value, at, violations)
         if text is not None:
-            yield _Place(path, text)
+            yield _Place(path, text, levels_of(path))
     elif kind == "struct_value":
         for key, item in value.struct_value.fields.items():
             yield from _find(item, f"{at}.{key}" if at else key, (*path, key), violations)
@@ -192,18 +193,22 @@ def _fill_payload(payload: common_pb2.Payload, places: Sequence[_Place], variabl
             payload.CopyFrom(whole)
             return
     for place in places:
-        _fill_place(payload.json, place.path, place.text, variables)
+        _fill_place(payload.json, place.path, place, variables)
 
 
-def _fill_place(value: struct_pb2.Value, path: Path, text: Text, variables: Variables) -> None:
+def _fill_place(value: struct_pb2.Value, path: Path, place: _Place, variables: Variables) -> None:
     for part in path:
         value = value.list_value.values[part] if isinstance(part, int) else value.struct_value.fields[part]
+    text = place.text
     expression = text.single
     if expression is None:
         value.string_value = text.spell(variables)
         return
     found = expression.find(variables)
-    if found is not None:
-        value.CopyFrom(found)
-    else:
-        fill_value(value, expression.evaluate(variables, text.at), text.at)
+    if found is None:
+        fill_value(value, expression.evaluate(variables, text.at), text.at, place.levels)
+        return
+    if place.levels:
+        # Each step may put the output of the one before a little deeper: unchecked, nobody could read it at the end.
+        require_shallow(found, text.at, place.levels)
+    value.CopyFrom(found)
