@@ -120,7 +120,7 @@ def _convert(value: bool | int | float | str | list[Json] | dict[str, Json], kin
 def _string(value: object) -> str:
     """Text as it is, a list or mapping as its JSON. A float is not turned into text: its digits are not exact."""
     if isinstance(value, dict | list):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return _text(value)

@@ -105,7 +105,8 @@ class EventLogAdapter:
             event["subject"] = message.subject
         if context.correlation_id:
             event["correlationid"] = context.correlation_id
-        event["data"] = data
+        # Fields of a protobuf Struct have no order of their own.
+        event["data"] = dict(sorted(data.items())) if isinstance(data, dict) else data
         return event
 
     def _append(self, event: dict[str, Json], event_id: str) -> bool:

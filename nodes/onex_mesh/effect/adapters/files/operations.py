@@ -150,4 +150,5 @@ def _bytes_of(value: Json | bytes) -> bytes:
         return value
     if isinstance(value, str):
         return value.encode()
-    return json.dumps(value, ensure_ascii=False).encode()
+    # Fields of a protobuf Struct have no order of their own; sorted, a repeat writes the same bytes.
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()

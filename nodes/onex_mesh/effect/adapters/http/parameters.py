@@ -148,7 +148,8 @@ def _covers(prefix: str, path: str) -> bool:
 
 
 def _query(given: _Parameters) -> Iterator[tuple[str, str]]:
-    for name, value in given.query.items():
+    # Fields of a protobuf Struct have no order of their own.
+    for name, value in sorted(given.query.items()):
         for item in value if isinstance(value, list) else [value]:
             if item is not None:
                 yield name, str(item).lower() if isinstance(item, bool) else str(item)
@@ -158,7 +159,7 @@ def _body(request: EffectRequest, given: _Parameters, has_json: bool) -> tuple[b
     if request.has_body:
         if isinstance(request.body, bytes):
             return request.body, "application/octet-stream"
-        return json.dumps(request.body).encode(), "application/json"
+        return json.dumps(request.body, sort_keys=True).encode(), "application/json"
     if has_json:
-        return json.dumps(given.body).encode(), "application/json"
+        return json.dumps(given.body, sort_keys=True).encode(), "application/json"
     return None, ""
