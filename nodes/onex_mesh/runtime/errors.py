@@ -56,6 +56,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PurityViolationError",
     "ReducerNotFoundError",
+    "ReductionFailedError",
     "RemoteError",
     "StateConflictError",
     "StateConsistencyError",
@@ -115,6 +116,7 @@ CODES: Mapping[str, grpc.StatusCode] = {
     "WORKFLOW_ABORTED": grpc.StatusCode.ABORTED,
     "CANCELLED": grpc.StatusCode.CANCELLED,
     "COMPUTE_FAILED": grpc.StatusCode.FAILED_PRECONDITION,
+    "REDUCTION_FAILED": grpc.StatusCode.FAILED_PRECONDITION,
     "EFFECT_FAILED": grpc.StatusCode.FAILED_PRECONDITION,
     "UNIMPLEMENTED": grpc.StatusCode.UNIMPLEMENTED,
     "INTERNAL": grpc.StatusCode.INTERNAL,
@@ -201,6 +203,12 @@ class ComputeFailedError(OnexError):
     """An algorithm raised an exception, or returned what it did not declare."""
 
     reason = "COMPUTE_FAILED"
+
+
+class ReductionFailedError(OnexError):
+    """A transition or an aggregator raised an exception; the same input would do it again."""
+
+    reason = "REDUCTION_FAILED"
 
 
 class CircuitOpenError(OnexError):
@@ -298,6 +306,7 @@ _CLASSES: dict[str, type[OnexError]] = {
         TargetUnavailableError,
         EffectFailedError,
         ComputeFailedError,
+        ReductionFailedError,
         CircuitOpenError,
         ActionExpiredError,
         OverloadedError,

@@ -1,0 +1,223 @@
+"""δ(state, action) → (new state, intents): one transition of a state machine (R46–R48)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pydantic
+from pydantic import BaseModel
+
+from onex_mesh.reducer.core.context import ReducerContext
+from onex_mesh.reducer.core.documents import invalid, read_model, read_state, write_model
+from onex_mesh.reducer.core.failure import failure_of
+from onex_mesh.reducer.core.fsm import Fsm
+from onex_mesh.reducer.core.guard import Guard
+from onex_mesh.reducer.core.intent import Intent
+from onex_mesh.reducer.core.transition import Call, Next, Transition
+from onex_mesh.runtime.definition import place_of
+from onex_mesh.runtime.errors import (
+    PurityViolationError,
+    ReductionFailedError,
+    StateConsistencyError,
+    TransitionRefusedError,
+    UnknownActionError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an action did.
+
+    Attributes:
+        state: The new state.
+        document: The new state as plain JSON.
+        intents: Side effects to execute once it is committed, in order.
+        previous: FSM state before.
+        status: FSM state after.
+        final: Whether nothing leads out of it.
+    """
+
+    state: BaseModel
+    document: dict[str, object]
+    intents: tuple[Intent, ...]
+    previous: str
+    status: str
+    final: bool
+
+
+def apply_action(
+    fsm: Fsm,
+    current: object,
+    action: str,
+    payload: object,
+    context: Callable[[], ReducerContext],
+    *,
+    twice: bool = False,
+) -> Applied:
+    """Applies an action to a state. Pure: the same arguments always give the same result.
+
+    Args:
+        fsm: The state machine.
+        current: The state as plain JSON; None for the initial one.
+        action: What happens.
+        payload: Its payload as plain JSON.
+        context: Makes a fresh `ctx`.
+        twice: Whether to run the transition a second time and compare, to find an impure one.
+
+    Raises:
+        UnknownActionError: The machine knows no such action (R66).
+        TransitionRefusedError: It does not take the action in this state, or a guard refused it.
+        StateConsistencyError: The given state does not fit, or the transition left it elsewhere than declared (R67).
+        ValidationError: The payload does not fit.
+        PurityViolationError: The transition touched something, or two runs of it differ.
+        ReductionFailedError: The transition raised an exception, or returned what it may not.
+    """
+    candidates = _known(fsm, action)
+    state = fsm.initial if current is None else read_state(fsm.model, current)
+    previous = fsm.status_of(state)
+    transition, value = _chosen(candidates, state, previous, action, payload, context)
+    applied = _run(fsm, transition, state, previous, value, context)
+    if twice:
+        _compare(applied, _run(fsm, transition, state, previous, value, context), transition)
+    return applied
+
+
+def _known(fsm: Fsm, action: str) -> Sequence[Transition]:
+    candidates = fsm.transitions.get(action)
+    if candidates is None:
+        known = fsm.actions()
+        raise UnknownActionError(
+            f"the reducer {fsm.name!r} knows no action {action!r}; it knows {', '.join(known)}",
+            error_context={"action": action, "known": known},
+        )
+    return candidates
+
+
+def _chosen(
+    candidates: Sequence[Transition],
+    state: BaseModel,
+    status: str,
+    action: str,
+    payload: object,
+    context: Callable[[], ReducerContext],
+) -> tuple[Transition, object]:
+    """The first transition that starts from this state and whose guard lets it, with its payload."""
+    refusals = []
+    for transition in candidates:
+        if status not in transition.sources:
+            continue
+        value = _payload(transition, payload)
+        if transition.guard is None or _allows(transition.guard, action, state, value, context):
+            return transition, value
+        refusals.append(getattr(transition.guard.function, "__name__", "guard"))
+    if refusals:
+        guards = ", ".join(refusals)
+        raise TransitionRefusedError(
+            f"{action} is refused in the state {status} by {guards}",
+            error_context={"action": action, "state": status, "guards": refusals},
+        )
+    allowed = sorted(frozenset().union(*(transition.sources for transition in candidates)))
+    raise TransitionRefusedError(
+        f"{action} is refused in the state {status}; it starts from {', '.join(allowed)}",
+        error_context={"action": action, "state": status, "allowed": allowed},
+    )
+
+
+def _payload(transition: Transition, payload: object) -> object:
+    if not transition.takes_payload:
+        return None
+    if transition.payload_model is None:
+        return transition.read_payload(payload)
+    try:
+        return read_model(transition.payload_model, payload)
+    except pydantic.ValidationError as error:
+        raise invalid(error, "fsm_action.payload") from None
+
+
+def _allows(guard: Call, action: str, state: BaseModel, payload: object, context: Callable[[], ReducerContext]) -> bool:
+    what = f"the guard of {action}"
+    try:
+        with Guard(what):
+            return bool(guard(state, payload, context()))
+    except Exception as error:
+        raise failure_of(error, guard.function, what) from error
+
+
+def _run(
+    fsm: Fsm,
+    transition: Transition,
+    state: BaseModel,
+    previous: str,
+    payload: object,
+    context: Callable[[], ReducerContext],
+) -> Applied:
+    what = f"the transition {transition.action}"
+    try:
+        with Guard(what):
+            result = transition.call(state, payload, context())
+    except Exception as error:
+        raise failure_of(error, transition.call.function, what) from error
+    new_state, intents = _parts(result, fsm, transition)
+    status = fsm.status_of(new_state)
+    if transition.target is not None and status != transition.target:
+        raise StateConsistencyError(
+            f"{what} left the state {status}, but declares {transition.target}",
+            error_context={"action": transition.action, "expected": transition.target, "found": status},
+        )
+    return Applied(new_state, _document(fsm, new_state, what), intents, previous, status, status in fsm.final)
+
+
+def _parts(result: object, fsm: Fsm, transition: Transition) -> tuple[BaseModel, tuple[Intent, ...]]:
+    """State and intents of whatever form the transition returned."""
+    intents: object = ()
+    state = result
+    if isinstance(result, Next):
+        state, intents = result.state, result.intents
+    elif isinstance(result, tuple) and len(result) == 2:
+        state, intents = result
+    function = transition.call.function
+    if not isinstance(state, fsm.model):
+        raise ReductionFailedError(
+            f"{place_of(function)}: {transition.action} returned a {type(state).__name__}, not a {fsm.model.__name__}"
+        )
+    if not isinstance(intents, list | tuple):
+        raise ReductionFailedError(f"{place_of(function)}: {transition.action} returned intents that are no sequence")
+    for intent in intents:
+        if not isinstance(intent, Intent):
+            raise ReductionFailedError(
+                f"{place_of(function)}: {transition.action} returned a {type(intent).__name__} among its intents"
+            )
+    return state, tuple(intents)
+
+
+def _document(fsm: Fsm, state: BaseModel, what: str) -> dict[str, object]:
+    """The state as plain JSON, which can be read again: `model_copy(update=…)` checks nothing."""
+    try:
+        document = write_model(state)
+    except ValueError as error:
+        raise StateConsistencyError(f"{what} left a state that cannot be stored: {error}") from None
+    read_state(fsm.model, document, f"{what} left a state")
+    return document
+
+
+def _compare(first: Applied, second: Applied, transition: Transition) -> None:
+    for part, one, other in (
+        ("state", first.document, second.document),
+        ("intents", first.intents, second.intents),
+    ):
+        if one != other:
+            raise PurityViolationError(
+                f"{place_of(transition.call.function)}: two runs of {transition.action} differ in {part}: "
+                f"{_difference(one, other)}",
+                error_context={"action": transition.action, "part": part},
+            )
+
+
+def _difference(one: object, other: object) -> str:
+    """The first field that differs, or both values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in one:
+            if one[key] != other.get(key):
+                return f"{key} is {one[key]!r} and then {other.get(key)!r}"
+    return f"{one!r} and then {other!r}"[:300]
