@@ -5,21 +5,19 @@ from __future__ import annotations
 import traceback
 
 from onex_mesh.runtime.definition import place_of
-from onex_mesh.runtime.errors import OnexError, ReductionFailedError
+from onex_mesh.runtime.errors import ReductionFailedError
 
 _CHARS_MAX = 500
 
 
-def failure_of(error: Exception, function: object, what: str) -> OnexError:
-    """The error of the mesh for an exception of the application; one of the mesh's own is passed on.
+def failure_of(error: Exception, function: object, what: str) -> ReductionFailedError:
+    """The error of the mesh for an exception of the application.
 
     Args:
         error: The exception.
         function: What was called.
         what: For people: "the transition PLACE_ORDER".
     """
-    if isinstance(error, OnexError):
-        return error
     place = _place_in(error, function)
     kind = type(error).__name__
     text = f"{kind}: {error}" if str(error) else kind

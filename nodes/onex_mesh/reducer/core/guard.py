@@ -66,7 +66,7 @@ class Guard:
             raise PurityViolationError(
                 f"{touched.error_context['place']}: {self._what} does I/O ({event}); emit an intent",
                 error_context=touched.error_context,
-            ) from error
+            ) from (None if error is touched else error)
 
 
 def install() -> None:

@@ -17,6 +17,7 @@ from onex_mesh.reducer.core.intent import Intent
 from onex_mesh.reducer.core.transition import Call, Next, Transition
 from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import (
+    OnexError,
     PurityViolationError,
     ReductionFailedError,
     StateConsistencyError,
@@ -140,6 +141,8 @@ def _allows(guard: Call, action: str, state: BaseModel, payload: object, context
     try:
         with Guard(what):
             return bool(guard(state, payload, context()))
+    except OnexError:
+        raise
     except Exception as error:
         raise failure_of(error, guard.function, what) from error
 
@@ -156,6 +159,8 @@ def _run(
     try:
         with Guard(what):
             result = transition.call(state, payload, context())
+    except OnexError:
+        raise
     except Exception as error:
         raise failure_of(error, transition.call.function, what) from error
     new_state, intents = _parts(result, fsm, transition)

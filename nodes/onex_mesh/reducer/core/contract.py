@@ -1,0 +1,83 @@
+"""What a contract asks for beyond the reduction itself; what is not built yet is refused, never ignored."""
+
+from __future__ import annotations
+
+from onex.v1 import reducer_pb2
+from onex_mesh.runtime.errors import ValidationError
+
+CHUNK_SIZE = 1_000
+BUFFER_MIB = 64
+_MIB = 1024 * 1024
+
+
+def check_contract(contract: reducer_pb2.ReducerContract) -> None:
+    """Refuses a contract that cannot be fulfilled as it stands.
+
+    Raises:
+        ValidationError: With each field that is wrong.
+    """
+    violations = [*_violations(contract)]
+    if violations:
+        field, text = violations[0]
+        raise ValidationError(f"{field}: {text}", violations=tuple(violations))
+
+
+def is_streamed(contract: reducer_pb2.ReducerContract) -> bool:
+    """Whether the records are reduced chunk by chunk (R56)."""
+    return contract.streaming_config.enabled
+
+
+def chunk_size_of(contract: reducer_pb2.ReducerContract) -> int:
+    """Records in a chunk."""
+    return contract.streaming_config.chunk_size or CHUNK_SIZE
+
+
+def buffer_bytes_of(contract: reducer_pb2.ReducerContract) -> int:
+    """What may wait in memory, in bytes (R58)."""
+    return (contract.memory_management.buffer_size_mb or BUFFER_MIB) * _MIB
+
+
+def _violations(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
+    config = contract.reduction_config
+    found: list[tuple[str, str]] = []
+    is_fsm = config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED
+    if not config.reducer and is_fsm:
+        found.append(("reduction_config", "names neither a reducer nor an aggregation_method"))
+    if not config.reducer and config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_CUSTOM:
+        found.append(("reduction_config.reducer", "names the aggregator for CUSTOM, and is missing"))
+    if is_fsm:
+        found.extend(_fsm_violations(contract))
+    elif contract.HasField("fsm_action"):
+        found.append(("fsm_action", "is for a state machine; an aggregation reads input_data"))
+    if contract.streaming_config.chunk_size < 0:
+        found.append(("streaming_config.chunk_size", "must be at least 1"))
+    if contract.memory_management.buffer_size_mb < 0:
+        found.append(("memory_management.buffer_size_mb", "must be at least 1"))
+    found.extend(_unbuilt(contract))
+    return found
+
+
+def _fsm_violations(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
+    found = []
+    if not contract.fsm_action.action:
+        found.append(("fsm_action.action", "is required for a state machine, and missing"))
+    if contract.streaming_config.enabled:
+        found.append(("streaming_config", "is for aggregations; a state machine takes one action"))
+    if contract.reduction_config.field:
+        found.append(("reduction_config.field", "is for sum, average and count"))
+    if contract.reduction_config.parameters.fields:
+        found.append(("reduction_config.parameters", "are for a custom aggregator; an action has a payload"))
+    return found
+
+
+def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
+    found = []
+    own_key = contract.reduction_config.state_key or "state"
+    others = [key for key in contract.transaction_config.state_keys if key != own_key]
+    if others:
+        found.append(
+            ("transaction_config.state_keys", f"several states in one commit are not built yet: {', '.join(others)}")
+        )
+    if contract.HasField("backup_config"):
+        found.append(("backup_config", "backups are not built yet"))
+    return found

@@ -1,0 +1,264 @@
+"""The shell around δ: reads a contract, has the core reduce, and writes the output (R51–R66)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+
+from onex.v1 import reducer_pb2
+from onex_mesh.reducer.core.aggregation import Fold, begin
+from onex_mesh.reducer.core.aggregator import Aggregator
+from onex_mesh.reducer.core.context import ReducerContext
+from onex_mesh.reducer.core.contract import buffer_bytes_of, check_contract, chunk_size_of, is_streamed
+from onex_mesh.reducer.core.fsm import Fsm
+from onex_mesh.reducer.core.machine import apply_action
+from onex_mesh.reducer.core.records import records_of
+from onex_mesh.reducer.core.wire import intent_messages
+from onex_mesh.reducer.ports import Reducers
+from onex_mesh.runtime.errors import PurityViolationError, ValidationError
+from onex_mesh.runtime.payload import from_payload, from_struct, json_payload
+
+INLINE_BYTES_MAX = 64 * 1024
+"""Aggregations of more are done in a thread, so that transitions of others do not wait for them."""
+
+_STATE_KEY = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a reduction came from; what time, ids and randomness derive from.
+
+    Attributes:
+        correlation_id: The request.
+        action_id: The action.
+        occurred_at: When it was issued, in UTC.
+    """
+
+    correlation_id: str
+    action_id: str
+    occurred_at: datetime
+
+    def of(self, contract: reducer_pb2.ReducerContract) -> Origin:
+        """The origin with what the contract itself says."""
+        occurred_at = self.occurred_at
+        if contract.HasField("occurred_at"):
+            occurred_at = contract.occurred_at.ToDatetime(tzinfo=UTC)
+        return Origin(contract.correlation_id or self.correlation_id, contract.action_id or self.action_id, occurred_at)
+
+
+class Reductions:
+    """Runs reductions.
+
+    Args:
+        reducers: The reducers that there are.
+        development: Whether to run each one twice and compare, to find impure code.
+    """
+
+    def __init__(self, reducers: Reducers, *, development: bool = False) -> None:
+        self._reducers = reducers
+        self._development = development
+
+    async def reduce(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
+        """Runs one reduction: a transition of a state machine, or an aggregation.
+
+        Raises:
+            OnexError: It is refused or failed; see `apply_action` and `begin`.
+        """
+        began = time.monotonic()
+        origin = origin.of(contract)
+        check_contract(contract)
+        if contract.reduction_config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED:
+            output = self._transition(contract, origin)
+        else:
+            output = await self._aggregation(contract, origin)
+        output.reduction_metrics.execution_time.CopyFrom(_duration(time.monotonic() - began))
+        return output
+
+    def fold(self, contract: reducer_pb2.ReducerContract) -> Fold:
+        """The aggregation that a contract begins or continues.
+
+        Raises:
+            OnexError: It is refused.
+        """
+        config = contract.reduction_config
+        if config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED:
+            text = "a state machine takes actions, not chunks of records; name an aggregation_method"
+            raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
+        aggregator = None
+        if config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_CUSTOM:
+            aggregator = self._aggregator(config)
+        state = from_payload(contract.current_state)
+        return begin(config.aggregation_method, config.field, state, aggregator, from_struct(config.parameters))
+
+    def _transition(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
+        config = contract.reduction_config
+        fsm = self._fsm(config)
+        action = contract.fsm_action.action
+        applied = apply_action(
+            fsm,
+            from_payload(contract.current_state),
+            action,
+            from_payload(contract.fsm_action.payload),
+            lambda: _context(origin),
+            twice=self._development,
+        )
+        payload = json_payload(applied.document)
+        return reducer_pb2.ReducerOutput(
+            correlation_id=origin.correlation_id,
+            aggregated_data=payload,
+            state_metadata=reducer_pb2.StateMetadata(
+                previous_state=applied.previous,
+                new_state=applied.status,
+                transition=action,
+                intents_emitted=len(applied.intents),
+                state_key=config.state_key or _STATE_KEY,
+                final=applied.final,
+            ),
+            reduction_metrics=reducer_pb2.ReductionMetrics(
+                records_processed=1, reduction_ratio=1.0, state_size=payload.ByteSize()
+            ),
+            intents=intent_messages(applied.intents, _context(origin)),
+        )
+
+    async def _aggregation(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
+        if contract.ByteSize() > INLINE_BYTES_MAX:
+            return await asyncio.to_thread(self._aggregate, contract, origin)
+        return self._aggregate(contract, origin)
+
+    def _aggregate(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
+        start = self.fold(contract)
+        records = records_of(contract.input_data)
+        size = chunk_size_of(contract) if is_streamed(contract) else max(1, len(records))
+        folded = _folded(start, records, size)
+        if self._development and _folded(start, records, size).state() != folded.state():
+            raise PurityViolationError(f"two runs of the aggregator {contract.reduction_config.reducer!r} differ")
+        return self.output(contract, origin, folded, len(records))
+
+    def output(
+        self, contract: reducer_pb2.ReducerContract, origin: Origin, fold: Fold, records: int
+    ) -> reducer_pb2.ReducerOutput:
+        """The output of an aggregation, without its execution time.
+
+        Args:
+            contract: What was asked for.
+            origin: Where it came from.
+            fold: What it came to.
+            records: How many records were read.
+        """
+        result, state = fold.result(), fold.state()
+        payload = json_payload(result)
+        output = reducer_pb2.ReducerOutput(
+            correlation_id=origin.correlation_id,
+            aggregated_data=payload,
+            state_metadata=reducer_pb2.StateMetadata(state_key=contract.reduction_config.state_key or _STATE_KEY),
+            reduction_metrics=reducer_pb2.ReductionMetrics(
+                records_processed=records, reduction_ratio=1 / records if records else 0.0
+            ),
+        )
+        if state != result:
+            output.state.CopyFrom(json_payload(state))
+        kept = output.state if output.HasField("state") else payload
+        output.reduction_metrics.state_size = kept.ByteSize()
+        return output
+
+    def _fsm(self, config: reducer_pb2.ReductionConfig) -> Fsm:
+        reducer = self._reducers.get(config.reducer, config.version)
+        if isinstance(reducer, Fsm):
+            return reducer
+        text = f"{config.reducer!r} is an aggregator: say aggregation_method CUSTOM"
+        raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
+
+    def _aggregator(self, config: reducer_pb2.ReductionConfig) -> Aggregator:
+        reducer = self._reducers.get(config.reducer, config.version)
+        if isinstance(reducer, Aggregator):
+            return reducer
+        text = f"{config.reducer!r} is a state machine: leave aggregation_method unset"
+        raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
+
+
+class StreamedReduction:
+    """One aggregation whose records come in numbered chunks (R50, R57).
+
+    Records wait until there are `chunk_size` of them, or until they fill 80 % of the buffer, and are then folded; only
+    the state of the fold is kept.
+    """
+
+    def __init__(self, reductions: Reductions, contract: reducer_pb2.ReducerContract, origin: Origin) -> None:
+        check_contract(contract)
+        self._reductions = reductions
+        self._contract = contract
+        self._origin = origin.of(contract)
+        self._fold = reductions.fold(contract)
+        self._chunk_size = chunk_size_of(contract)
+        self._buffer_bytes = buffer_bytes_of(contract)
+        self._waiting: list[object] = []
+        self._waiting_bytes = 0
+        self._sequence = 0
+        self._records = 0
+        self._began = time.monotonic()
+
+    async def take(self, chunk: reducer_pb2.ReductionChunk) -> reducer_pb2.ReductionProgress | None:
+        """Takes a chunk; tells how far it is whenever records were counted. A chunk seen before is not counted again.
+
+        Raises:
+            ValidationError: A chunk is missing, its records do not fit, or it is larger than the buffer.
+        """
+        if chunk.sequence <= 0 or chunk.sequence > self._sequence + 1:
+            text = f"expected the chunk {self._sequence + 1}, found {chunk.sequence}"
+            raise ValidationError(f"chunk.sequence: {text}", violations=(("chunk.sequence", text),))
+        if chunk.sequence <= self._sequence:
+            return None
+        size_bytes = chunk.data.ByteSize()
+        if size_bytes > self._buffer_bytes:
+            text = f"a chunk of {size_bytes} bytes is larger than the buffer of {self._buffer_bytes}; send smaller ones"
+            raise ValidationError(f"chunk.data: {text}", violations=(("chunk.data", text),))
+        self._waiting.extend(records_of(chunk.data, "chunk.data"))
+        self._waiting_bytes += size_bytes
+        self._sequence = chunk.sequence
+        if len(self._waiting) >= self._chunk_size or self._waiting_bytes > 0.8 * self._buffer_bytes:
+            await self._flush()
+            return self._progress()
+        return None
+
+    async def finish(self) -> reducer_pb2.ReducerOutput:
+        """The output; no chunk comes any more."""
+        await self._flush()
+        output = self._reductions.output(self._contract, self._origin, self._fold, self._records)
+        output.reduction_metrics.execution_time.CopyFrom(_duration(time.monotonic() - self._began))
+        return output
+
+    async def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        if self._waiting_bytes > INLINE_BYTES_MAX:
+            self._fold = await asyncio.to_thread(self._fold.add, waiting, self._records)
+        else:
+            self._fold = self._fold.add(waiting, self._records)
+        self._records += len(waiting)
+        self._waiting_bytes = 0
+
+    def _progress(self) -> reducer_pb2.ReductionProgress:
+        kept = json_payload(self._fold.state()).ByteSize()
+        return reducer_pb2.ReductionProgress(
+            sequence=self._sequence, records_processed=self._records, memory_bytes=kept + self._waiting_bytes
+        )
+
+
+def _folded(fold: Fold, records: list[object], size: int) -> Fold:
+    for begin_at in range(0, len(records), size):
+        fold = fold.add(records[begin_at : begin_at + size], begin_at)
+    return fold
+
+
+def _context(origin: Origin) -> ReducerContext:
+    return ReducerContext(now=origin.occurred_at, action_id=origin.action_id, correlation_id=origin.correlation_id)
+
+
+def _duration(seconds: float) -> Duration:
+    whole = int(seconds)
+    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
