@@ -20,13 +20,14 @@ from onex_lease import LiveView
 from onex_mesh.orchestrator.adapters.channels import Channels
 from onex_mesh.orchestrator.adapters.link import NodeLink, StreamLink, UnaryLink
 from onex_mesh.orchestrator.core.records import instant
+from onex_mesh.orchestrator.core.routing import fitting, needs_of
 from onex_mesh.orchestrator.ports import OnResult
 from onex_mesh.runtime import errors
-from onex_mesh.runtime.node import DRAINING
 
 log = structlog.get_logger(__name__)
 
 _SWEEP_S = 0.25
+_ROUTES_KEPT = 4_096
 _GRACE_S = 1.0
 """How much longer than the action's own expiry the answer that says so is waited for."""
 
@@ -51,7 +52,7 @@ class Dispatcher:
         self._pending: dict[str, Pending] = {}
         self._parked: dict[str, None] = {}
         self._links: dict[str, NodeLink] = {}
-        self._routes: dict[tuple[int, str], list[NodeLink]] = {}
+        self._routes: dict[tuple[int, str, frozenset[str]], list[NodeLink]] = {}
         self._turn = 0
         self._sweeper: asyncio.Task[None] | None = None
         view.on_nodes_changed(self._nodes_changed)
@@ -105,21 +106,20 @@ class Dispatcher:
                 self._route(action_id, pending.action, pending.service_name)
 
     def _route(self, action_id: str, action: action_pb2.Action, service_name: str) -> None:
-        links = self._candidates(action.target_node, service_name)
+        links = self._candidates(action.target_node, service_name, needs_of(action.command_payload))
         if not links:
             self._parked[action_id] = None
             return
         self._turn += 1
         links[self._turn % len(links)].send(action)
 
-    def _candidates(self, kind: common_pb2.NodeKind, service_name: str) -> list[NodeLink]:
-        key = (kind, service_name)
+    def _candidates(self, kind: common_pb2.NodeKind, service_name: str, needs: frozenset[str]) -> list[NodeLink]:
+        key = (kind, service_name, needs)
         links = self._routes.get(key)
         if links is None:
-            nodes = self._view.nodes(kind)
-            offered = [node for node in nodes if not service_name or node.service_name == service_name]
-            # One that is about to stop gets work only where there is no other.
-            chosen = [node for node in offered if DRAINING not in node.capabilities] or offered
+            if len(self._routes) >= _ROUTES_KEPT:
+                self._routes.clear()
+            chosen = fitting(self._view.nodes(kind), service_name, needs)
             links = self._routes[key] = [self._link(node) for node in chosen]
         return [link for link in links if link.usable]
 
