@@ -12,6 +12,7 @@ from pydantic_core import PydanticSerializationError
 from onex_mesh.runtime.errors import StateConsistencyError, ValidationError
 
 VIOLATIONS_MAX = 100
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def read_model(model: type[BaseModel], value: object) -> BaseModel:
@@ -68,7 +69,13 @@ def write_model(value: BaseModel) -> dict[str, object]:
 
 
 def plain(value: object) -> object:
-    """Plain JSON of a value that may hold models at any depth."""
+    """Plain data of a value that may hold models at any depth.
+
+    Raises:
+        ValueError: A field of a model holds what its type does not allow.
+    """
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, BaseModel):
         return write_model(value)
     if isinstance(value, Mapping):

@@ -9,12 +9,14 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Generic, TypeAlias, TypeVar
+from typing import Annotated, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.functional_serializers import PlainSerializer
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import core_schema
+
+_JSON_SCALARS = frozenset({str, int, float, bool, types.NoneType})
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,12 +40,13 @@ _SCALARS = (
 
 
 class FrozenDict(Mapping[K, V], Generic[K, V]):
-    """A mapping that cannot be changed; a field type for states and payloads: `FrozenDict[str, int]`."""
+    """A mapping that cannot be changed, nor the plain values in it; a field type: `FrozenDict[str, int]`."""
 
     __slots__ = ("_hash", "_items")
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
-        self._items: dict[K, V] = dict(items or {})
+        # Frozen values have the same use as thawed ones: a list of V is not a V that a reducer may hold.
+        self._items = {key: cast("V", freeze(item)) for key, item in (items or {}).items()}
         self._hash: int | None = None
 
     def __getitem__(self, key: K) -> V:
@@ -82,11 +85,15 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
 
 
 def freeze(value: object) -> object:
-    """Plain JSON that cannot be changed: dicts become `FrozenDict`, lists become tuples, at every depth."""
-    if isinstance(value, dict):
-        return FrozenDict({key: freeze(item) for key, item in value.items()})
+    """Plain JSON that cannot be changed: mappings become `FrozenDict`, lists become tuples, at every depth."""
+    kind = type(value)
+    if kind in _JSON_SCALARS or kind is FrozenDict:
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        assert isinstance(value, Mapping)
+        return FrozenDict(value)
     if isinstance(value, list | tuple):
-        return tuple(freeze(item) for item in value)
+        return tuple([freeze(item) for item in value])
     return value
 
 

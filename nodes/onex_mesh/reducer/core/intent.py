@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from onex_mesh.reducer.core.documents import plain
 from onex_mesh.reducer.core.freeze import FrozenDict, freeze
 
 
@@ -52,7 +53,7 @@ class Intent:
     Attributes:
         type: The kind of effect.
         target: Name of a target that the operator configured.
-        payload: Its parameters, frozen; their shape depends on the type.
+        payload: Its parameters, as frozen plain data; their shape depends on the type.
         priority: Execution priority.
         idempotency_key: The same key never has its effect twice. Empty: a hash of action and index.
         retry: Retried only where this is set.
@@ -75,7 +76,7 @@ class Intent:
             raise ValueError("an intent names its target")
         if (self.type is IntentType.CUSTOM) != bool(self.custom_type):
             raise ValueError("custom_type goes with IntentType.CUSTOM")
-        object.__setattr__(self, "payload", freeze(dict(self.payload)))
+        object.__setattr__(self, "payload", freeze(plain(self.payload)))
         object.__setattr__(self, "metadata", FrozenDict(self.metadata))
 
 

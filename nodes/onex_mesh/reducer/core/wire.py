@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from onex.v1 import common_pb2, intent_pb2
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.documents import plain
 from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
 from onex_mesh.runtime.errors import ReductionFailedError, ValidationError
 from onex_mesh.runtime.payload import fill_value
@@ -42,8 +41,8 @@ def _message(intent: Intent, index: int, context: ReducerContext) -> intent_pb2.
     message.payload.SetInParent()
     for key, value in intent.payload.items():
         try:
-            fill_value(message.payload.fields[key], plain(value), key, 1)
-        except (ValidationError, ValueError) as error:
+            fill_value(message.payload.fields[key], value, key, 1)
+        except ValidationError as error:
             raise ReductionFailedError(
                 f"intent {index} ({intent.type.value} to {intent.target}) cannot travel: payload.{error}"
             ) from error
