@@ -231,7 +231,7 @@ async def test_broken_connections(tmp_path: Path, script: Script) -> None:
 
 
 async def test_a_server_that_is_down_opens_the_breaker_and_comes_back(tmp_path: Path) -> None:
-    """R8, R24, R25: refused connections open the breaker and fail the check; once the server is back a probe closes it."""
+    """R8, R24, R25: refused connections open the breaker and fail the check; a probe closes it when all is well."""
     async with HttpServer(answer(200)) as server:
         port = server.port
     breaker = "{failure_threshold: 2, recovery_s: 0.1}"
