@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -90,7 +89,8 @@ def _stop_when_input_ends() -> None:
     """Has this process stop once its standard input ends, which it does when the process that holds it is gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1024):
+        # Not through sys.stdin: its lock, held by a thread, would break the interpreter's exit.
+        while os.read(0, 1024):
             continue
         os.kill(os.getpid(), signal.SIGTERM)
 

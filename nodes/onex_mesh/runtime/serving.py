@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import grpc
 import structlog
@@ -20,10 +21,20 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from onex.v1 import action_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
-from onex_lease import EtcdClient, Journal, Keyspace, Ledger, LiveView, Session, register_node, update_node
+from onex_lease import (
+    EtcdClient,
+    EtcdRejectedError,
+    Journal,
+    Keyspace,
+    Ledger,
+    LiveView,
+    Session,
+    register_node,
+    update_node,
+)
 from onex_mesh.runtime.action_service import ActionServicer
 from onex_mesh.runtime.action_validation import ActionValidator, kind_label
-from onex_mesh.runtime.errors import EtcdUnavailableError, OnexError
+from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, OnexError
 from onex_mesh.runtime.execution import ActionParts
 from onex_mesh.runtime.health import HealthReport, Probes
 from onex_mesh.runtime.interceptors import CallInterceptor
@@ -37,8 +48,11 @@ from onex_mesh.runtime.version import MESH_VERSION
 
 log = structlog.get_logger(__name__)
 
+_Opened = TypeVar("_Opened")
 _ETCD_RETRY_S = 1.0
 _ANNOUNCE_S = 2.0
+_FORMER_SESSION_MARGIN_S = 3.0
+"""etcd ends a lease up to a second or two after its time to live."""
 _CLOSE_S = 0.5
 """What remains after the drain is answers on their way and streams that never end, such as the watches of probes."""
 
@@ -82,18 +96,21 @@ class NodeServer:
         settings, node, closers = self._settings, self._node, self._closers
         await self._probes.begin(())
         server = self._new_server()
+        # A server that never started holds its port until it is stopped all the same.
+        closers.push_async_callback(server.stop, None)
         port = self._bind(server, settings.service_port(node.kind))
         await self._serve_probes(settings.probe_port(port))
         page = MetricsPage(self._metrics, settings.host, settings.page_port(port))
         # Its server looks only twice a second whether it is to stop; the loop must not wait for that.
         closers.push_async_callback(asyncio.to_thread, page.close)
         self.info = self._describe(port)
-        client = await self._connect()
-        closers.push_async_callback(client.close)
         keys = Keyspace(settings.namespace)
-        view = await LiveView.open(client, keys)
+        client = await self._patiently(lambda: EtcdClient.connect(settings.etcd))
+        closers.push_async_callback(client.close)
+        view = await self._patiently(lambda: LiveView.open(client, keys))
         closers.push_async_callback(view.close)
-        session = await Session.open(client, instance_id=self.info.instance_id, ttl_s=settings.ttl_s)
+        instance_id = self.info.instance_id
+        session = await self._patiently(lambda: Session.open(client, instance_id=instance_id, ttl_s=settings.ttl_s))
         closers.push_async_callback(self._close_session)
         journal = Journal(client, keys)
         self._mesh = mesh = Mesh(
@@ -116,7 +133,7 @@ class NodeServer:
         closers.push_async_callback(server.stop, _CLOSE_S)
         if self._actions is not None:
             closers.push_async_callback(self._actions.stop)
-        await register_node(client, keys, session, self.info)
+        await self._register(mesh)
         keeper = asyncio.create_task(self._keep_session(), name="session-keeper")
         closers.push_async_callback(_end_task, keeper)
         await self._probes.begin(services)
@@ -209,6 +226,7 @@ class NodeServer:
     async def _serve_probes(self, port: int) -> None:
         """The plaintext port that only answers health checks: probes cannot do mTLS."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._closers.push_async_callback(server.stop, _CLOSE_S)
         health_pb2_grpc.add_HealthServicer_to_server(self._probes.servicer, server)
         address = f"{self._settings.host}:{port}"
         try:
@@ -216,15 +234,31 @@ class NodeServer:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: {error}") from error
         await server.start()
-        self._closers.push_async_callback(server.stop, _CLOSE_S)
 
-    async def _connect(self) -> EtcdClient:
+    async def _patiently(self, attempt: Callable[[], Awaitable[_Opened]]) -> _Opened:
+        """Opens what needs etcd, once etcd is there; what etcd refuses is not tried again."""
         while True:
             try:
-                return await EtcdClient.connect(self._settings.etcd)
+                return await attempt()
+            except EtcdRejectedError:
+                raise
             except EtcdUnavailableError as error:
-                log.warning("etcd is not there yet, trying again", etcd=self._settings.etcd, why=error.message)
+                log.warning("etcd is not there, trying again", etcd=self._settings.etcd, why=error.message)
                 await asyncio.sleep(_ETCD_RETRY_S)
+
+    async def _register(self, mesh: Mesh) -> None:
+        """Announces the node. A process that was killed and came back under its name waits for its former session."""
+        give_up_at = asyncio.get_running_loop().time() + self._settings.ttl_s + _FORMER_SESSION_MARGIN_S
+        while True:
+            try:
+                await register_node(mesh.client, mesh.keys, mesh.session, self.info)
+            except LeaseConflictError as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+                log.warning("waiting for the end of a former session of the same name", why=error.message)
+                await asyncio.sleep(_ETCD_RETRY_S)
+            else:
+                return
 
     def _add_services(self, server: grpc.aio.Server, mesh: Mesh) -> Sequence[str]:
         names = [*self._node.add_services(server), "onex.v1.NodeService"]
@@ -338,10 +372,12 @@ async def serve(node: Node, settings: NodeSettings, *, ready: Callable[[node_pb2
         except (OnexError, OSError) as error:
             log.error("the node cannot start", why=str(error))
             return 3
-        if ready is not None:
-            ready(info)
-        await asked
-        await server.stop()
+        try:
+            if ready is not None:
+                ready(info)
+            await asked
+        finally:
+            await server.stop()
         return 0
     finally:
         asked.cancel()
