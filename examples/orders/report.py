@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Result:
 def report(results: Sequence[Result], expected: dict[str, Expected], found: Found, folder: Path) -> list[str]:
     """Prints the table of orders and where to look; returns what is not as it should be."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("order", "workflow", "state", "total", "epoch", "intents done", "rows", "mails", "events", ""):
+    for column in ("order", "workflow", "state", "total", "epoch", "intents", "rows", "mails", "events", ""):
         grid.add_column(column, justify="right" if column in ("total", "epoch") else "left")
     for result in results:
         number = result.file.invoice_no
@@ -60,7 +61,8 @@ def report(results: Sequence[Result], expected: dict[str, Expected], found: Foun
     have = sum(total for number in expected for _, total in found.rows.get(number, ()))
     if want != have:
         wrong.append(f"the table sums up to {have} pence, the orders to {want}")
-    console = Console(highlight=False, soft_wrap=True)
+    # Read through a pipe there is no width to fit into.
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     console.print(grid)
     console.print(f"\n{len(results)} orders, {have} pence in the table, {want} by an independent computation.")
     console.print("Where to look:")

@@ -89,9 +89,8 @@ def test_a_workflow_that_fails_ends_with_1(dev: Dev) -> None:
     failed = dev.run("run", "broken", "-d", "1", "--correlation-id", "corr-7", code=1)
     result = json.loads(failed.stdout)
     assert result["status"] == "ABORTED"
-    assert result["error"]["reason"] == "INTERNAL"
-    assert "reason INTERNAL, correlation id corr-7" in failed.stderr
-    assert "never" not in failed.stderr
+    assert result["error"]["reason"] == "COMPUTE_FAILED"
+    assert "reason COMPUTE_FAILED, correlation id corr-7" in failed.stderr
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_workflow_that_fails_ends_with_1(dev: Dev) -> None:
         (["run", "double", "--id", "a b"], 2, "workflow_id"),
         (["run", "double", "--address", "127.0.0.1:1"], 3, "no orchestrator answers at 127.0.0.1:1"),
         (["run", "double", "--address", "here"], 2, "'here' is not an address; expected host:port"),
-        (["run", "double", "--etcd", "127.0.0.1:1"], 3, "127.0.0.1:1"),
+        (["run", "double", "--etcd", "127.0.0.1:1"], 3, "no etcd answers at 127.0.0.1:1"),
         (["list", "--ready-file", "none.json"], 3, "no mesh found"),
         (["get", "nowhere"], 4, "reason WORKFLOW_NOT_FOUND"),
         (["watch", "nowhere"], 4, "reason WORKFLOW_NOT_FOUND"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from onex.v1 import common_pb2, node_pb2
 from onex_lease import EtcdClient, Keyspace, LiveView
 from onex_mesh.cli.ready_file import DEFAULT_PATH, read_ready
-from onex_mesh.runtime.errors import DependencyResolutionError, ValidationError
+from onex_mesh.runtime.errors import DependencyResolutionError, EtcdUnavailableError, ValidationError
 
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})")
 
@@ -31,8 +31,7 @@ class MeshAddress:
 
         Raises:
             ValidationError: An address is not host:port.
-            DependencyResolutionError: Nothing says where the mesh is, or no orchestrator is registered.
-            EtcdUnavailableError: etcd does not answer.
+            DependencyResolutionError: Nothing says where the mesh is, etcd does not answer, or it knows no orchestrator.
         """
         if self.address:
             return tuple(check_address(part.strip()) for part in self.address.split(","))
@@ -52,8 +51,15 @@ class MeshAddress:
         return ready.addresses("orchestrator")
 
     async def registered(self, kind: common_pb2.NodeKind | None = None) -> list[node_pb2.NodeInfo]:
-        """The nodes that etcd's registry holds."""
-        client = await EtcdClient.connect(check_address(self.etcd))
+        """The nodes that etcd's registry holds.
+
+        Raises:
+            DependencyResolutionError: etcd does not answer.
+        """
+        try:
+            client = await EtcdClient.connect(check_address(self.etcd))
+        except EtcdUnavailableError as error:
+            raise DependencyResolutionError(f"no etcd answers at {self.etcd}: {error.message}") from error
         try:
             view = await LiveView.open(client, Keyspace(self.namespace))
             try:
