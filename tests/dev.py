@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 import psutil
 
@@ -59,6 +60,18 @@ class Dev:
     process: subprocess.Popen[bytes]
     folder: Path
     ready: dict[str, object] = field(default_factory=dict)
+
+    def __enter__(self) -> Dev:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is left where a test failed: the nodes stop when the process is gone."""
+        if self.process.poll() is None:
+            sys.stdout.write((self.folder / "dev.log").read_text(encoding="utf-8"))
+            self.process.kill()
+            self.process.wait()
 
     def run(
         self, *arguments: str, code: int | None = 0, stdin: str = "", environment: dict[str, str] | None = None

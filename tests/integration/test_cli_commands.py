@@ -27,9 +27,9 @@ output: {numbers: "${steps.again.output}"}
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """One mesh for all tests of the module."""
-    running = start_dev(tmp_path_factory.mktemp("dev"), "--orchestrators", "2")
-    yield running
-    assert stop_dev(running) == 0
+    with start_dev(tmp_path_factory.mktemp("dev"), "--orchestrators", "2") as running:
+        yield running
+        assert stop_dev(running) == 0
 
 
 def addresses(dev: Dev, kind: str) -> Sequence[str]:

@@ -35,45 +35,45 @@ def pids(dev: Dev) -> dict[str, int]:
 
 def test_ctrl_c_stops_everything_and_what_was_done_is_kept(tmp_path: Path) -> None:
     """Issue 2 §5: Ctrl-C leaves no process; workflows survive a restart of `dev`, but not --fresh."""
-    dev = start_dev(tmp_path)
-    assert dev.json("run", "double", "-d", "[4]", "--id", "kept")["output"] == [8]
-    assert "orchestrator-1" in log(dev)
-    assert str(dev.ready["etcd"]) in log(dev)
-    second = dev.run("dev", "--data-dir", str(tmp_path / "data"), code=2)
-    assert "is used by another mesh" in second.stderr
-    assert stop_dev(dev, signal.SIGINT) == 0
-    dev = start_dev(tmp_path)
-    assert dev.json("get", "kept", "-o", "json")["status"] == "COMPLETED"
-    assert stop_dev(dev) == 0
-    dev = start_dev(tmp_path, "--fresh")
-    assert "reason WORKFLOW_NOT_FOUND" in dev.run("get", "kept", code=4).stderr
-    assert stop_dev(dev) == 0
+    with start_dev(tmp_path) as dev:
+        assert dev.json("run", "double", "-d", "[4]", "--id", "kept")["output"] == [8]
+        assert "orchestrator-1" in log(dev)
+        assert str(dev.ready["etcd"]) in log(dev)
+        second = dev.run("dev", "--data-dir", str(tmp_path / "data"), code=2)
+        assert "is used by another mesh" in second.stderr
+        assert stop_dev(dev, signal.SIGINT) == 0
+    with start_dev(tmp_path) as dev:
+        assert dev.json("get", "kept", "-o", "json")["status"] == "COMPLETED"
+        assert stop_dev(dev) == 0
+    with start_dev(tmp_path, "--fresh") as dev:
+        assert "reason WORKFLOW_NOT_FOUND" in dev.run("get", "kept", code=4).stderr
+        assert stop_dev(dev) == 0
 
 
 def test_a_crashed_node_is_reported_and_started_again(tmp_path: Path) -> None:
     """Issue 2 §5: a node that dies comes back at its address, with its last log lines shown; so does etcd."""
-    dev = start_dev(tmp_path)
-    before = pids(dev)
-    os.kill(before["compute"], signal.SIGKILL)
-    until(lambda: pids(dev)["compute"] != before["compute"] and "compute-1 serves again" in log(dev))
-    assert "compute-1 ended (signal 9); starting it again" in log(dev)
-    assert dev.json("run", "double", "-d", "[4]")["output"] == [8]
-    etcd = next(p for p in psutil.Process(dev.process.pid).children() if p.name() == "etcd")
-    etcd.kill()
-    until(lambda: "etcd ended; starting it again" in log(dev))
-    until(lambda: dev.run("run", "double", "-d", "[5]", "--timeout", "5", code=None).returncode == 0)
-    assert stop_dev(dev) == 0
+    with start_dev(tmp_path) as dev:
+        before = pids(dev)
+        os.kill(before["compute"], signal.SIGKILL)
+        until(lambda: pids(dev)["compute"] != before["compute"] and "compute-1 serves again" in log(dev))
+        assert "compute-1 ended (signal 9); starting it again" in log(dev)
+        assert dev.json("run", "double", "-d", "[4]")["output"] == [8]
+        etcd = next(p for p in psutil.Process(dev.process.pid).children() if p.name() == "etcd")
+        etcd.kill()
+        until(lambda: "etcd ended; starting it again" in log(dev))
+        until(lambda: dev.run("run", "double", "-d", "[5]", "--timeout", "5", code=None).returncode == 0)
+        assert stop_dev(dev) == 0
 
 
 def test_nothing_outlives_a_killed_dev(tmp_path: Path) -> None:
     """R164: even kill -9 of `dev` leaves no process behind."""
-    dev = start_dev(tmp_path)
-    processes = psutil.Process(dev.process.pid).children(recursive=True)
-    dev.process.kill()
-    dev.process.wait(timeout=10)
-    _, left = psutil.wait_procs(processes, timeout=40)
-    assert not left, left
-    assert "no mesh found" in dev.run("list", code=3).stderr
+    with start_dev(tmp_path) as dev:
+        processes = psutil.Process(dev.process.pid).children(recursive=True)
+        dev.process.kill()
+        dev.process.wait(timeout=10)
+        _, left = psutil.wait_procs(processes, timeout=40)
+        assert not left, left
+        assert "no mesh found" in dev.run("list", code=3).stderr
 
 
 def test_an_app_that_does_not_load_ends_dev_before_it_starts_anything(tmp_path: Path) -> None:
@@ -101,16 +101,16 @@ def test_a_node_that_cannot_start_is_told_with_its_last_lines(tmp_path: Path) ->
 @pytest.mark.slow
 def test_reload_restarts_on_a_change_and_waits_where_the_code_is_broken(tmp_path: Path) -> None:
     """Issue 2 §5: --reload serves the changed code; code that does not load is told, and the next change awaited."""
-    dev = start_dev(tmp_path, "--reload")
-    module = tmp_path / "cli_app.py"
-    assert dev.json("run", "double", "-d", "[4]")["output"] == [8]
-    module.write_text(APP.replace("2 * number", "3 * number"), encoding="utf-8")
-    until(lambda: "serving again" in log(dev))
-    assert dev.json("run", "double", "-d", "[4]")["output"] == [12]
-    module.write_text("nonsense(", encoding="utf-8")
-    until(lambda: "waiting for the next change" in log(dev))
-    assert "cli_app.py:1" in log(dev)
-    module.write_text(APP.replace("2 * number", "4 * number"), encoding="utf-8")
-    until(lambda: log(dev).count("serving again") == 2)
-    assert dev.json("run", "double", "-d", "[4]")["output"] == [16]
-    assert stop_dev(dev) == 0
+    with start_dev(tmp_path, "--reload") as dev:
+        module = tmp_path / "cli_app.py"
+        assert dev.json("run", "double", "-d", "[4]")["output"] == [8]
+        module.write_text(APP.replace("2 * number", "3 * number"), encoding="utf-8")
+        until(lambda: "serving again" in log(dev))
+        assert dev.json("run", "double", "-d", "[4]")["output"] == [12]
+        module.write_text("nonsense(", encoding="utf-8")
+        until(lambda: "waiting for the next change" in log(dev))
+        assert "cli_app.py:1" in log(dev)
+        module.write_text(APP.replace("2 * number", "4 * number"), encoding="utf-8")
+        until(lambda: log(dev).count("serving again") == 2)
+        assert dev.json("run", "double", "-d", "[4]")["output"] == [16]
+        assert stop_dev(dev) == 0

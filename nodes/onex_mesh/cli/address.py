@@ -31,7 +31,7 @@ class MeshAddress:
 
         Raises:
             ValidationError: An address is not host:port.
-            DependencyResolutionError: Nothing says where the mesh is, etcd does not answer, or it knows no orchestrator.
+            DependencyResolutionError: Nothing says where the mesh is, or etcd does not answer or knows no orchestrator.
         """
         if self.address:
             return tuple(check_address(part.strip()) for part in self.address.split(","))
