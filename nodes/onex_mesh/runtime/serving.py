@@ -34,7 +34,7 @@ from onex_lease import (
 )
 from onex_mesh.runtime.action_service import ActionServicer
 from onex_mesh.runtime.action_validation import ActionValidator, kind_label
-from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, OnexError
+from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, LeaseExpiredError, OnexError
 from onex_mesh.runtime.execution import ActionParts
 from onex_mesh.runtime.health import HealthReport, Probes
 from onex_mesh.runtime.interceptors import CallInterceptor
@@ -96,8 +96,7 @@ class NodeServer:
         settings, node, closers = self._settings, self._node, self._closers
         await self._probes.begin(())
         server = self._new_server()
-        # A server that never started holds its port until it is stopped all the same.
-        closers.push_async_callback(server.stop, None)
+        closers.push_async_callback(_release, server)
         port = self._bind(server, settings.service_port(node.kind))
         await self._serve_probes(settings.probe_port(port))
         page = MetricsPage(self._metrics, settings.host, settings.page_port(port))
@@ -226,6 +225,7 @@ class NodeServer:
     async def _serve_probes(self, port: int) -> None:
         """The plaintext port that only answers health checks: probes cannot do mTLS."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._closers.push_async_callback(_release, server)
         self._closers.push_async_callback(server.stop, _CLOSE_S)
         health_pb2_grpc.add_HealthServicer_to_server(self._probes.servicer, server)
         address = f"{self._settings.host}:{port}"
@@ -252,6 +252,10 @@ class NodeServer:
         while True:
             try:
                 await register_node(mesh.client, mesh.keys, mesh.session, self.info)
+            except LeaseExpiredError:
+                # A slow start, such as the import of a driver on a busy machine, can outlast a short session.
+                mesh.session = await self._reopen(mesh)
+                return
             except LeaseConflictError as error:
                 if asyncio.get_running_loop().time() >= give_up_at:
                     raise
@@ -389,6 +393,14 @@ async def _end_task(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def _release(server: grpc.aio.Server) -> None:
+    """Closes the port of a server that was never started: gRPC does so only for one that was."""
+    with contextlib.suppress(grpc.aio.UsageError):
+        # It is started already, or stopped.
+        await server.start()
+    await server.stop(None)
 
 
 def _on_signal(stopping: asyncio.Event, number: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -60,17 +59,6 @@ def configure_logs(settings: NodeSettings, **fields: str) -> None:
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _adding(fields: Mapping[str, str]) -> structlog.typing.Processor:
-    """Adds what every line carries. Not by context variables: tasks that gRPC begins inherit none."""
-
-    def add(logger: object, method: str, event: MutableMapping[str, object]) -> Mapping[str, object]:
-        for key, value in fields.items():
-            event.setdefault(key, value)
-        return event
-
-    return add
 
 
 class MetricsPage:
