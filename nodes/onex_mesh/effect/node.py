@@ -86,7 +86,7 @@ class EffectNode:
         types = {effect_type for target in self._file.targets.values() for effect_type in target.effect_types}
         return sorted(
             [f"effect:{name}" for name in {*types, *self._registry.names()}]
-            + [f"target:{name}" for name in self._file.targets]
+            + [f"target:{name}" for name in (*self._file.targets, *([APP_TARGET] if len(self._registry) else []))]
         )
 
     def executor(self) -> EffectExecutor:
