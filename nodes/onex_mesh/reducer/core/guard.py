@@ -13,6 +13,7 @@ from typing import Self
 
 from onex_mesh.runtime.errors import PurityViolationError
 
+# time.sleep is audited from Python 3.13 on.
 _EVENTS = frozenset({"open", "time.sleep", "_thread.start_new_thread", "_thread.start_joinable_thread"})
 _FAMILY_NAMES = """
     os socket subprocess shutil tempfile sqlite3 urllib http smtplib ftplib poplib imaplib nntplib telnetlib ctypes

@@ -8,6 +8,8 @@ development, running each transition twice see some of that.
 from __future__ import annotations
 
 import builtins
+import collections
+import collections.abc
 import dis
 import inspect
 import random
@@ -27,7 +29,7 @@ _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF",
 _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _WRITES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 _STATE_WRITES = frozenset({"STORE_ATTR", "DELETE_ATTR"})
-_MUTABLE = (list, dict, set, bytearray)
+_MUTABLE = (list, dict, set, bytearray, collections.deque, collections.abc.Iterator)
 _MISSING = object()
 
 
