@@ -52,6 +52,9 @@ _REFUSALS = frozenset(
     }
 )
 
+# A call on a closed channel fails with UsageError.
+_FAILURES = (grpc.aio.AioRpcError, grpc.aio.UsageError)
+
 
 class EtcdClient:
     """One connection to etcd. Belongs to the event loop that it was made in.
@@ -115,7 +118,7 @@ class EtcdClient:
             response = await self._maintenance.Status(
                 rpc.StatusRequest(), timeout=REQUEST_TIMEOUT_S, wait_for_ready=True
             )
-        except grpc.aio.AioRpcError as error:
+        except _FAILURES as error:
             raise _unavailable(error) from error
         return str(response.version)
 
@@ -132,13 +135,12 @@ class EtcdClient:
         """
         try:
             return await self._txn(request, timeout=timeout_s, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            details = error.details() or ""
-            if error.code() in _REFUSALS and details.startswith("etcdserver:"):
-                raise EtcdRejectedError(f"etcd refused the transaction: {details}", code=error.code().name) from error
+        except _FAILURES as error:
+            failure = _unavailable(error)
+            if isinstance(failure, EtcdRejectedError):
+                raise failure from error
             raise OutcomeUnknownError(
-                f"etcd's answer to a transaction was lost: {error.code().name} {details}".rstrip(),
-                error_context={"code": error.code().name},
+                f"The answer to a transaction was lost: {failure.message}", error_context=failure.error_context
             ) from error
 
     async def get(self, key: bytes, *, revision: int = 0) -> KeyValue | None:
@@ -186,7 +188,7 @@ class EtcdClient:
     async def _range(self, request: object, *, timeout_s: float = REQUEST_TIMEOUT_S) -> RangeResponse:
         try:
             response: RangeResponse = await self._kv.Range(request, timeout=timeout_s, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
+        except _FAILURES as error:
             raise _unavailable(error) from error
         return response
 
@@ -194,7 +196,7 @@ class EtcdClient:
         """Forgets all history before `revision`."""
         try:
             await self._kv.Compact(rpc.CompactionRequest(revision=revision), timeout=REQUEST_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
+        except _FAILURES as error:
             raise _unavailable(error) from error
 
     async def grant(self, ttl_s: int) -> int:
@@ -203,7 +205,7 @@ class EtcdClient:
             response = await self._lease.LeaseGrant(
                 rpc.LeaseGrantRequest(TTL=ttl_s), timeout=REQUEST_TIMEOUT_S, wait_for_ready=True
             )
-        except grpc.aio.AioRpcError as error:
+        except _FAILURES as error:
             raise _unavailable(error) from error
         return int(response.ID)
 
@@ -211,8 +213,8 @@ class EtcdClient:
         """Ends an etcd lease and deletes its keys in one revision; False if it was over already."""
         try:
             await self._lease.LeaseRevoke(rpc.LeaseRevokeRequest(ID=etcd_lease), timeout=timeout_s, wait_for_ready=True)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
+        except _FAILURES as error:
+            if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.NOT_FOUND:
                 return False
             raise _unavailable(error) from error
         return True
@@ -228,12 +230,14 @@ class EtcdClient:
         return call
 
 
-def _unavailable(error: grpc.aio.AioRpcError) -> EtcdUnavailableError:
-    details = error.details() or ""
-    if error.code() in _REFUSALS and details.startswith("etcdserver:"):
-        return EtcdRejectedError(f"etcd refused the request: {details}", code=error.code().name)
+def _unavailable(error: grpc.aio.AioRpcError | grpc.aio.UsageError) -> EtcdUnavailableError:
+    if isinstance(error, grpc.aio.UsageError):
+        return EtcdUnavailableError(f"The connection to etcd is closed: {error}", error_context={"code": "CANCELLED"})
+    code, details = error.code(), error.details() or ""
+    if code in _REFUSALS and details.startswith("etcdserver:"):
+        return EtcdRejectedError(f"etcd refused the request: {details}", code=code.name)
     return EtcdUnavailableError(
-        f"etcd does not answer: {error.code().name} {details}".rstrip(), error_context={"code": error.code().name}
+        f"etcd does not answer: {code.name} {details}".rstrip(), error_context={"code": code.name}
     )
 
 

@@ -25,6 +25,9 @@ MEMBERS_MAX = 60
 # Its limit is 1.5 MiB. A single member may be larger than this, then it travels alone.
 GROUP_BYTES_MAX = 1024 * 1024
 
+# Refusals for something within the request. The others (no space, too many requests) would meet every member.
+_FAULTS_OF_A_MEMBER = frozenset({"NOT_FOUND", "INVALID_ARGUMENT"})
+
 ResultT = TypeVar("ResultT")
 
 
@@ -191,11 +194,14 @@ class TransactionGroup:
         before = self.revision
         try:
             response = await self.client.txn(wire.group([member.request for member in members]))
-        except EtcdRejectedError:
+        except EtcdRejectedError as error:
             # One bad member, such as one whose session is over, gets the whole group refused.
+            one_may_be_bad = error.code in _FAULTS_OF_A_MEMBER
             for member in members:
-                if not member.outcome.done():
+                if one_may_be_bad:
                     await self._send_alone(member)
+                elif not member.outcome.done():
+                    member.outcome.set_exception(EtcdRejectedError(error.message, code=error.code))
             return
         except OutcomeUnknownError as error:
             for member in members:
@@ -211,6 +217,8 @@ class TransactionGroup:
                 member.outcome.set_result(Outcome(part.response_txn, revision, before))
 
     async def _send_alone(self, member: Member[Outcome]) -> None:
+        if member.outcome.done():
+            return
         before = self.revision
         try:
             response = await self.client.txn(member.request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,13 @@ from onex.v1.lease_pb2 import Owner
 from onex.v1.workflow_pb2 import Commit, WorkflowState
 from onex_lease import wire
 from onex_lease.checks import CheckGroup
-from onex_lease.errors import EtcdUnavailableError, LeaseExpiredError, StateConflictError
+from onex_lease.errors import LeaseExpiredError, StateConflictError
 from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, TransactionGroup
 from onex_lease.keys import require_workflow_id
 from onex_lease.log import LogReader
 from onex_lease.messages import first
 from onex_lease.ownership import Holder, Ownership
-from onex_lease.pursuit import settle
+from onex_lease.pursuit import Background, settle
 from onex_lease.record import conflict, is_commit, owner_value, require_committed, seal, started
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Journal:
         self._group = TransactionGroup(client, in_flight_max=in_flight_max, members_max=members_max)
         self._checks = CheckGroup(client, keys)
         self._log = LogReader(client, keys)
+        self._background = Background()
 
     # Writing
 
@@ -82,9 +84,11 @@ class Journal:
         keys = self._keys
         owner_key, state_key, log_key = keys.owner(workflow_id), keys.state(workflow_id), keys.log(workflow_id, 1)
         success = [wire.put(state_key, state), wire.put(log_key, log)]
+        undo = None
         if not final:
             owner = owner_value(ownership, address, external)
             success += [wire.put(owner_key, owner, session.etcd_lease), wire.put(keys.open(workflow_id), b"")]
+            undo = partial(self._give_back, ownership, owner)
         request = wire.txn(
             (wire.created_at(owner_key, 0), wire.version_is(state_key, 0)),
             success,
@@ -92,7 +96,7 @@ class Journal:
         )
         ownership.epoch, ownership.last_hash = 1, sha256(log).digest()
         try:
-            outcome, _ = await settle(self._group, workflow_id, request, session, bound=not final)
+            outcome, _ = await settle(self._group, workflow_id, request, session, undo=undo)
         except LeaseExpiredError:
             # An earlier attempt may have been applied before the session ended.
             found = await self._client.get(log_key)
@@ -126,44 +130,47 @@ class Journal:
         session.require_valid()
         ownership = Ownership(workflow_id, str(uuid.uuid4()), 0, session.instance_id, session=session)
         owner_key, state_key = self._keys.owner(workflow_id), self._keys.state(workflow_id)
+        owner = owner_value(ownership, address, external)
+        undo = partial(self._give_back, ownership, owner)
         request = wire.txn(
             (wire.created_at(owner_key, 0),),
-            (
-                wire.get_version(state_key),
-                wire.put(owner_key, owner_value(ownership, address, external), session.etcd_lease),
-            ),
+            (wire.get_version(state_key), wire.put(owner_key, owner, session.etcd_lease)),
             (wire.get_version(state_key), wire.get(owner_key)),
         )
-        outcome, _ = await settle(self._group, workflow_id, request, session, bound=True)
+        outcome, _ = await settle(self._group, workflow_id, request, session, undo=undo)
         if outcome.result.succeeded:
             ownership.fencing_token = outcome.revision
         else:
             held = first(outcome.result, 1)
             assert held is not None
-            owner = Owner.FromString(held.value)
-            if owner.lease_id != ownership.lease_id:
-                raise conflict(workflow_id, owner)
+            if held.value != owner:
+                raise conflict(workflow_id, Owner.FromString(held.value))
             ownership.fencing_token = held.create_revision
         state = first(outcome.result, 0)
         if state is not None:
             ownership.epoch = state.version
-            ownership.last_hash = await self._last_hash(ownership)
+            try:
+                ownership.last_hash = await self._last_hash(ownership)
+            except BaseException:
+                undo()
+                raise
         return ownership
 
     async def _last_hash(self, ownership: Ownership) -> bytes:
-        try:
-            found = await self._client.get(self._keys.log(ownership.workflow_id, ownership.epoch))
-        except EtcdUnavailableError:
-            # Acquired, but of no use: the caller would never learn of it.
-            await self.release(ownership)
-            raise
+        found = await self._client.get(self._keys.log(ownership.workflow_id, ownership.epoch))
         if found is None:
-            await self.release(ownership)
             raise StateConflictError(
                 f"Workflow {ownership.workflow_id} is at epoch {ownership.epoch}, but that epoch has no record.",
                 error_context={"workflow_id": ownership.workflow_id, "epoch": ownership.epoch},
             )
         return sha256(found.value).digest()
+
+    def _give_back(self, ownership: Ownership, owner: bytes) -> None:
+        """Removes an owner key that was taken for a caller who will not learn of it."""
+        owner_key = self._keys.owner(ownership.workflow_id)
+        request = wire.txn((wire.value_is(owner_key, owner),), (wire.delete(owner_key),))
+        settlement = settle(self._group, ownership.workflow_id, request, None)
+        self._background.add(f"Workflow {ownership.workflow_id}", settlement)
 
     async def commit(self, ownership: Ownership, record: Commit, *, release: bool = False, final: bool = False) -> int:
         """Commits the next epoch: compares owner and epoch and writes state and record, in one transaction (R142).

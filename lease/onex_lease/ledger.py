@@ -13,13 +13,14 @@ import math
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onex_lease import wire
 from onex_lease.errors import InProgressError, LeaseExpiredError, PayloadTooLargeError
 from onex_lease.group import TransactionGroup
 from onex_lease.messages import KeyValue, first
-from onex_lease.pursuit import settle
+from onex_lease.pursuit import Background, settle
 from onex_lease.record import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Ledger:
         self._keys = keys
         self._group = TransactionGroup(client)
         self._shelf = _ResultLeases(client)
+        self._background = Background()
 
     async def claim(self, key: str, *, session: Holder, fencing_token: int = 0) -> Claim:
         """Claims a key, or returns the result that was recorded for it.
@@ -87,7 +89,7 @@ class Ledger:
         request = wire.txn(
             (wire.created_at(etcd_key, 0),), (wire.put(etcd_key, value, session.etcd_lease),), (wire.get(etcd_key),)
         )
-        outcome, _ = await settle(self._group, key, request, session, bound=True)
+        outcome, _ = await settle(self._group, key, request, session, undo=partial(self._give_back, key, value))
         if outcome.result.succeeded:
             return Claim(key, claim_id, None, outcome.revision, session)
         found = first(outcome.result, 0)
@@ -100,6 +102,12 @@ class Ledger:
         raise InProgressError(
             f"{holder['holder']} works on it at this moment.", error_context={"key": key, "holder": holder["holder"]}
         )
+
+    def _give_back(self, key: str, value: bytes) -> None:
+        """Removes a claim that was made for a caller who will not learn of it."""
+        etcd_key = self._keys.idempotency(key)
+        request = wire.txn((wire.value_is(etcd_key, value),), (wire.delete(etcd_key),))
+        self._background.add(f"The claim on {key}", settle(self._group, key, request, None))
 
     async def record(self, claim: Claim, result: bytes, ttl_s: float) -> None:
         """Records the result of a claimed key.

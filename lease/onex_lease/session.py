@@ -155,15 +155,17 @@ class Session:
         attempt = 0
         while not self._lost.is_set():
             attempt += 1
-            call = self._client.keep_alive()
+            call = None
             try:
+                call = self._client.keep_alive()
                 while await self._renew(call):
                     attempt = 0
                     await asyncio.sleep(self.ttl_s / 3)
             except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError, TimeoutError) as error:
                 _log.info("Keepalive of %s broke off, connecting again: %s", self.instance_id, _brief(error))
             finally:
-                call.cancel()
+                if call is not None:
+                    call.cancel()
             if not self._lost.is_set():
                 await backoff(max(1, attempt))
 

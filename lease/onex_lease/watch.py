@@ -65,8 +65,9 @@ class Watch:
         attempt = 0
         while True:
             attempt += 1
-            call = self._client.open_watch()
+            call = None
             try:
+                call = self._client.open_watch()
                 await call.write(self._create_request())
                 while (answer := await call.read()) is not grpc.aio.EOF:
                     response = cast("WatchResponse", answer)
@@ -80,7 +81,8 @@ class Watch:
                 _log.info("The watch on %s broke off, connecting again: %s", self._prefix.decode(), error)
             finally:
                 self._call = None
-                call.cancel()
+                if call is not None:
+                    call.cancel()
             await backoff(max(1, attempt))
 
     def _create_request(self) -> object:

@@ -47,6 +47,11 @@ def bound_to(key: bytes, etcd_lease: int) -> bytes:
     return _field(b"\x0a", b"\x10\x04" + _field(b"\x1a", key) + b"\x40" + _varint(etcd_lease))
 
 
+def value_is(key: bytes, value: bytes) -> bytes:
+    """Comparison: the key exists and its value equals `value`."""
+    return _field(b"\x0a", b"\x10\x03" + _field(b"\x1a", key) + _field(b"\x3a", value))
+
+
 def put(key: bytes, value: bytes, etcd_lease: int = 0) -> bytes:
     """Operation: store a value, bound to an etcd lease unless that is 0."""
     body = _field(b"\x0a", key)

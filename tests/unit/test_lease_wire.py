@@ -21,9 +21,11 @@ def test_comparisons(key: bytes, number: int) -> None:
             kind(result=kind.EQUAL, target=kind.CREATE, key=key, create_revision=number),
             kind(result=kind.EQUAL, target=kind.VERSION, key=key, version=number),
             kind(result=kind.EQUAL, target=kind.LEASE, key=key, lease=number),
+            kind(result=kind.EQUAL, target=kind.VALUE, key=key, value=key),
         ]
     )
-    encoded = wire.txn((wire.created_at(key, number), wire.version_is(key, number), wire.bound_to(key, number)), ())
+    fences = (wire.created_at(key, number), wire.version_is(key, number))
+    encoded = wire.txn((*fences, wire.bound_to(key, number), wire.value_is(key, key)), ())
     assert rpc.TxnRequest.FromString(encoded) == expected
 
 
