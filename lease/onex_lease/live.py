@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
+
 from onex.v1.lease_pb2 import Owner
 from onex.v1.node_pb2 import NodeInfo
 from onex_lease.checks import expired, forged
@@ -121,7 +123,7 @@ class LiveState:
             if row.key.startswith(self._owners_prefix):
                 self._owners[row.key[len(self._owners_prefix) :].decode()] = (row.create_revision, row.value)
             elif row.key.startswith(self._nodes_prefix):
-                self.nodes[self._node_name(row)] = NodeInfo.FromString(row.value)
+                self._take_node(row)
         gone: _Gone = []
         for workflow_id, held in before.items():
             now = self._owners.get(workflow_id)
@@ -168,13 +170,21 @@ class LiveState:
     def _apply_node(self, event: Event, holders_gone: set[str]) -> bool:
         if not event.kv.key.startswith(self._nodes_prefix):
             return False
-        name = self._node_name(event.kv)
         if event.type == 0:
-            self.nodes[name] = NodeInfo.FromString(event.kv.value)
+            self._take_node(event.kv)
         else:
+            name = self._node_name(event.kv)
             self.nodes.pop(name, None)
             holders_gone.add(name.partition("/")[2])
         return True
+
+    def _take_node(self, row: KeyValue) -> None:
+        name = self._node_name(row)
+        try:
+            self.nodes[name] = NodeInfo.FromString(row.value)
+        except DecodeError:
+            # Somebody else's key: it must not keep this node from seeing the others.
+            self.nodes.pop(name, None)
 
     def _end(self, workflow_id: str, held: _Held) -> None:
         self._ended.pop(workflow_id, None)

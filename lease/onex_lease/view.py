@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ParamSpec
 from onex.v1.common_pb2 import NodeKind
 from onex.v1.node_pb2 import NodeInfo
 from onex_lease.client import backoff
-from onex_lease.errors import EtcdUnavailableError
 from onex_lease.live import Changes, LiveState, OwnerEntry, ViewVerdict
 from onex_lease.watch import HistoryLostError, Watch
 
@@ -130,6 +129,9 @@ class LiveView:
                         self._report(self._state.apply(batch.events, batch.revision))
             except HistoryLostError as error:
                 _log.warning("The live view lists everything again: %s", error)
+            except Exception:  # noqa: BLE001 - a view that stands still would go on calling ended leases valid
+                _log.exception("The live view met a fault, and lists everything again")
+                await backoff(5)
             self._watch = None
             await self._list_until_done()
 
@@ -139,8 +141,8 @@ class LiveView:
             attempt += 1
             try:
                 return await self._list()
-            except EtcdUnavailableError as error:
-                _log.info("The live view could not list, trying again: %s", error)
+            except Exception as error:  # noqa: BLE001 - see above
+                _log.warning("The live view could not list, trying again: %s", error)
                 await backoff(attempt)
 
     async def _list(self) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import grpc
 import pytest
+from aetcd import rpc
 
 from onex_lease import (
     EmbeddedEtcd,
     EtcdClient,
+    EtcdRejectedError,
     InProgressError,
     Keyspace,
     LeaseConflictError,
     LeaseExpiredError,
     Ledger,
     PayloadTooLargeError,
+    Session,
     ValidationError,
 )
 from tests.lease_writers import session_of, wait_for_key
@@ -138,3 +143,67 @@ async def test_lost_answers(etcd: EmbeddedEtcd, client: EtcdClient, keys: Keyspa
             await cutting
             assert (await ledger.claim("k", session=session)).result == b"r"
         await remote.close()
+
+
+async def test_cancelled_while_claiming(client: EtcdClient, keys: Keyspace) -> None:
+    """R9: A claim whose caller was cancelled before it knew is given back, so that a retry may execute."""
+    ledger = Ledger(client, keys)
+    async with session_of(client, "e1") as session:
+        claiming = asyncio.create_task(ledger.claim("k", session=session))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        claiming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+        await wait_for_key(client, keys.idempotency("k"), lambda row: row is None)
+        assert (await ledger.claim("other", session=session)).result is None
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    assert (await ledger.claim("k", session=session)).result is None
+                    break
+                except InProgressError:
+                    await asyncio.sleep(0.01)
+
+
+async def test_cancelled_and_lost(etcd: EmbeddedEtcd, keys: Keyspace) -> None:
+    """A claim that was lost on its way to etcd with its caller gone spoils nothing that follows."""
+    async with TcpProxy(etcd.endpoint) as proxy:
+        remote = await EtcdClient.connect(proxy.endpoint)
+        ledger = Ledger(remote, keys)
+        session = await Session.open(remote, instance_id="e1")
+        proxy.lose_request(b"/idempotency/k")
+        claiming = asyncio.create_task(ledger.claim("k", session=session))
+        await proxy.reached.wait()
+        claiming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+        assert (await ledger.claim("k2", session=session)).result is None
+        await session.close()
+        await remote.close()
+
+
+async def test_no_space(etcd: EmbeddedEtcd, tmp_path: Path, keys: Keyspace) -> None:
+    """An etcd that is out of space refuses everything that waits, each with its own error, and says why."""
+    own = await EmbeddedEtcd.start(data_dir=tmp_path, fsync=False)
+    client = await EtcdClient.connect(own.endpoint)
+    ledger = Ledger(client, keys)
+    async with session_of(client, "e1") as session:
+        await _raise_no_space_alarm(own.endpoint)
+        claims = (ledger.claim(f"k{number}", session=session) for number in range(5))
+        results = await asyncio.gather(*claims, return_exceptions=True)
+        assert [type(result) for result in results] == [EtcdRejectedError] * 5
+        assert len({id(result) for result in results}) == 5
+        assert "space exceeded" in str(results[0])
+    await client.close()
+    await own.stop()
+
+
+async def _raise_no_space_alarm(endpoint: str) -> None:
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        status = await rpc.MaintenanceStub(channel).Status(rpc.StatusRequest())
+        await rpc.MaintenanceStub(channel).Alarm(
+            rpc.AlarmRequest(
+                action=rpc.AlarmRequest.AlarmAction.ACTIVATE, memberID=status.header.member_id, alarm=rpc.NOSPACE
+            )
+        )

@@ -12,11 +12,14 @@ from onex_lease import (
     Keyspace,
     LeaseConflictError,
     LeaseExpiredError,
+    Ownership,
     PayloadTooLargeError,
+    StateConflictError,
     ValidationError,
     WorkflowExistsError,
+    wire,
 )
-from tests.lease_writers import record, require_sound_log, session_of
+from tests.lease_writers import record, require_sound_log, session_of, wait_for_key
 
 
 async def test_two_acquirers_one_wins(client: EtcdClient, keys: Keyspace) -> None:
@@ -165,3 +168,42 @@ async def test_what_is_refused_before_anything_is_sent(client: EtcdClient, keys:
         with pytest.raises(PayloadTooLargeError):
             await journal.start(session, record("w", size_bytes=2**20))
     assert (await client.prefix(keys.root))[0] == []
+
+
+async def test_cancelled_while_acquiring(client: EtcdClient, keys: Keyspace) -> None:
+    """R134: What is taken for a caller who was cancelled is given back; otherwise nobody could have it for as long as
+    the process lives."""
+    journal = Journal(client, keys)
+    async with session_of(client, "a") as session:
+        await journal.start(session, record("old"), final=True)
+        for turns in range(12):
+            started, acquired = f"new-{turns}", asyncio.create_task(journal.acquire(session, "old"))
+            starting = asyncio.create_task(journal.start(session, record(started)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if turns > 8:
+                await asyncio.sleep(0.001 * (turns - 8))
+            for task in (acquired, starting):
+                task.cancel()
+            results = await asyncio.gather(acquired, starting, return_exceptions=True)
+            for result in results:
+                if isinstance(result, Ownership):
+                    await journal.release(result)
+            async with asyncio.timeout(20):
+                while True:
+                    if not await journal.list_owned():
+                        break
+                    await asyncio.sleep(0.01)
+            assert await require_sound_log(journal, started) in (0, 1)
+        assert (await journal.acquire(session, "old")).epoch == 1
+
+
+async def test_a_state_without_its_record(client: EtcdClient, keys: Keyspace) -> None:
+    """R146: A workflow whose log does not reach its epoch is not acquired: its hash chain could not go on."""
+    journal = Journal(client, keys)
+    async with session_of(client, "a") as session:
+        await journal.start(session, record("w"), final=True)
+        await client.txn(wire.txn((), (wire.delete(keys.log("w", 1)),)))
+        with pytest.raises(StateConflictError, match="no record"):
+            await journal.acquire(session, "w")
+        await wait_for_key(client, keys.owner("w"), lambda row: row is None)

@@ -15,6 +15,7 @@ from onex_lease import (
     EtcdUnavailableError,
     Keyspace,
     LeaseExpiredError,
+    OutcomeUnknownError,
     Session,
     ValidationError,
 )
@@ -119,6 +120,21 @@ async def test_no_etcd() -> None:
     """Without etcd the connection fails in the time given, and says so."""
     with pytest.raises(EtcdUnavailableError, match="does not answer"):
         await EtcdClient.connect("127.0.0.1:1", timeout_s=0.3)
+
+
+async def test_closed_connection(etcd: EmbeddedEtcd, keys: Keyspace, caplog: pytest.LogCaptureFixture) -> None:
+    """R134: A session whose connection was closed first still ends in good order."""
+    client = await EtcdClient.connect(etcd.endpoint)
+    session = await Session.open(client, instance_id="a", ttl_s=2.0)
+    await client.close()
+    with pytest.raises(EtcdUnavailableError):
+        await client.get(keys.owner("w"))
+    with pytest.raises(OutcomeUnknownError):
+        await client.txn(b"")
+    await asyncio.wait_for(session.wait_lost(), 10)
+    with caplog.at_level(logging.WARNING):
+        await session.close()
+    assert "ends by its TTL" in caplog.text
 
 
 async def test_close_without_etcd(etcd: EmbeddedEtcd, caplog: pytest.LogCaptureFixture) -> None:

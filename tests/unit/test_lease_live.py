@@ -159,6 +159,17 @@ def test_list_after_a_gap() -> None:
         state.check("d", "L", 30)
 
 
+def test_a_key_that_is_no_node() -> None:
+    """What somebody else wrote among the nodes keeps nobody from seeing the others."""
+    alien = node("n2", 5)
+    alien.value = b"\xff\xff"
+    state = state_with(alien, node("n1", 1), revision=6)
+    assert list(state.nodes) == ["orchestrator/n1"]
+    alien.mod_revision = 7
+    state.apply([put(alien), put(node("n3", 8))], 8)
+    assert list(state.nodes) == ["orchestrator/n1", "orchestrator/n3"]
+
+
 def test_progress_moves_the_revision_only_forward() -> None:
     """An empty batch says how far the view is; it never goes back."""
     state = state_with(revision=9)
