@@ -8,7 +8,7 @@ import pytest
 
 from onex_mesh.effect.core.credentials import Secret, read_secret
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
-from onex_mesh.effect.core.targets import DatabaseTarget, FileTarget, HttpTarget, SmtpTarget
+from onex_mesh.effect.core.target_models import DatabaseTarget, FileTarget, HttpTarget, SmtpTarget
 from onex_mesh.runtime.errors import ValidationError
 
 EVERYTHING = """\

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from onex_mesh.effect.core.targets import (
-    DatabaseTarget,
-    EventLogTarget,
-    FileTarget,
-    HttpTarget,
-    SmtpTarget,
-    TargetConfig,
-)
+from onex_mesh.effect.core.target_models import DatabaseTarget, EventLogTarget, FileTarget, HttpTarget, SmtpTarget
+from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import Kinds, TargetKind
 from onex_mesh.runtime.errors import ValidationError
 

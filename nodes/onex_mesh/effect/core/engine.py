@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import stamina
 import structlog
 
+from onex_mesh.effect.core.attempts import Attempts, Run
 from onex_mesh.effect.core.cache import ResponseCache, cache_key
 from onex_mesh.effect.core.contracts import ReadRequest, require_target
 from onex_mesh.effect.core.flights import Flights
@@ -20,29 +20,14 @@ from onex_mesh.effect.core.once import Claims
 from onex_mesh.effect.core.request import APP_TARGET, EffectOutcome, EffectPlan, EffectRequest, EffectValue, Once
 from onex_mesh.effect.ports import AuditLog, AuditRecord, Observer
 from onex_mesh.runtime.errors import (
-    ActionExpiredError,
-    InternalError,
     OnexError,
     TargetNotFoundError,
-    TargetUnavailableError,
-    TemporaryDatabaseError,
     ValidationError,
 )
 
 log = structlog.get_logger(__name__)
 
 _MESSAGE_CHARS_MAX = 500
-
-
-@dataclass(slots=True)
-class _Run:
-    """What is counted while one request is under way."""
-
-    lane: Lane
-    plan: EffectPlan
-    request: EffectRequest
-    began: float
-    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +54,7 @@ class EffectEngine:
         self._clock = parts.clock
         self._cache = ResponseCache(clock=parts.clock)
         self._flights = Flights()
+        self._tries = Attempts(clock=parts.clock, random=parts.random)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,7 +70,7 @@ class EffectEngine:
         lane, plan = self.prepare(read)
         request = read.request
         self._parts.audit.require_room()
-        run = _Run(lane, plan, request, self._clock())
+        run = Run(lane, plan, request, self._clock())
         started_at_s = time.time()
         self._under_way += 1
         self._idle.clear()
@@ -164,7 +150,7 @@ class EffectEngine:
             )
         return lane
 
-    async def _value(self, run: _Run) -> tuple[EffectValue, bool]:
+    async def _value(self, run: Run) -> tuple[EffectValue, bool]:
         """The value, and whether it came from the cache."""
         plan, request = run.plan, run.request
         if plan.is_read and request.cache_ttl_s > 0:
@@ -172,120 +158,27 @@ class EffectEngine:
             cached = self._cache.get(place, request.cache_ttl_s)
             if cached is not None:
                 return cached, True
-            value = await self._attempts(run)
+            value = await self._tries.make(run)
             self._cache.put(place, value)
             return value, False
         key = request.context.idempotency_key
         if not key or plan.once is Once.NOT_NEEDED:
-            return await self._attempts(run), False
-        work = self._recorded if plan.once is Once.BY_LEDGER else self._attempts
+            return await self._tries.make(run), False
+        work = self._recorded if plan.once is Once.BY_LEDGER else self._tries.make
         flight = (run.lane.name, key)
         return await self._flights.join(flight, request.context.fencing_token, lambda: work(run)), False
 
-    async def _recorded(self, run: _Run) -> EffectValue:
+    async def _recorded(self, run: Run) -> EffectValue:
         """The value under the ledger's claim: a recorded result answers, a new one is recorded."""
         context = run.request.context
         async with self._parts.claims.hold(run.lane.name, context) as claim:
             if claim.recorded is not None:
                 return dataclasses.replace(claim.recorded, replayed=True)
-            value = await self._attempts(run)
+            value = await self._tries.make(run)
             await claim.record(value)
             return value
 
-    async def _attempts(self, run: _Run) -> EffectValue:
-        rules = run.request.retry if run.request.retry is not None else run.lane.retry
-        # Most effects need one attempt, and setting the retry library up costs more than a small effect.
-        try:
-            return await self._attempt(run)
-        except OnexError as error:
-            first = error
-            if rules.max_retries == 0 or not rules.covers(error):
-                raise
-
-        def wait_after(error: Exception) -> float | bool:
-            if not isinstance(error, OnexError):
-                return False
-            now = self._clock()
-            deadline = run.request.context.deadline
-            wait_s = rules.wait_s(
-                error,
-                attempt=run.attempts,
-                elapsed_s=now - run.began,
-                remaining_s=None if deadline is None else deadline - now,
-                random=self._parts.random,
-            )
-            return False if wait_s is None else wait_s
-
-        async for turn in stamina.retry_context(on=wait_after, attempts=None, timeout=None):
-            with turn:
-                if turn.num == 1:
-                    raise first
-                return await self._attempt(run)
-        raise AssertionError("the loop returns or raises")
-
-    async def _attempt(self, run: _Run) -> EffectValue:
-        lane = run.lane
-        run.attempts += 1
-        permit = lane.breaker.enter(lane.name)
-        try:
-            await lane.slots.enter(run.request.priority)
-        except BaseException:
-            lane.breaker.left(permit)
-            raise
-        try:
-            value = await self._within_time(run)
-        except OnexError as error:
-            unavailable = isinstance(error, TargetUnavailableError) and not isinstance(error, TemporaryDatabaseError)
-            if unavailable:
-                lane.breaker.failed(permit)
-            elif isinstance(error, ActionExpiredError | InternalError):
-                lane.breaker.left(permit)
-            else:
-                lane.breaker.succeeded(permit)
-            raise
-        except BaseException:
-            lane.breaker.left(permit)
-            raise
-        else:
-            lane.breaker.succeeded(permit)
-            return value
-        finally:
-            lane.slots.leave()
-
-    async def _within_time(self, run: _Run) -> EffectValue:
-        lane, context = run.lane, run.request.context
-        limit_s = lane.timeout_s if run.request.timeout_s is None else min(run.request.timeout_s, lane.timeout_s)
-        expires = False
-        if context.deadline is not None:
-            remaining_s = context.deadline - self._clock()
-            if remaining_s <= 0:
-                raise ActionExpiredError("the deadline was over before the effect began")
-            expires = remaining_s < limit_s
-            limit_s = min(limit_s, remaining_s)
-        try:
-            async with asyncio.timeout(limit_s):
-                return await run.plan.run(context)
-        except TimeoutError as error:
-            if expires:
-                raise ActionExpiredError("the deadline was over before the target answered") from error
-            unavailable = TargetUnavailableError(
-                f"target {lane.name!r} did not answer within {limit_s:.3g} s", error_context={"target": lane.name}
-            )
-            unavailable.retryable = _may_repeat(run)
-            raise unavailable from error
-        except OnexError:
-            raise
-        except Exception as error:
-            log.error(
-                "an effect failed unexpectedly",
-                target=lane.name,
-                effect_type=run.request.effect_type,
-                correlation_id=context.correlation_id,
-                exc_info=error,
-            )
-            raise InternalError("the effect failed unexpectedly; the node's log has the cause") from error
-
-    def _ended(self, run: _Run, started_at_s: float, outcome: str, error: OnexError | None) -> None:
+    def _ended(self, run: Run, started_at_s: float, outcome: str, error: OnexError | None) -> None:
         request, context = run.request, run.request.context
         duration_s = self._clock() - run.began
         reason = error.reason if error is not None else ""
@@ -309,8 +202,3 @@ class EffectEngine:
                 duration_s=duration_s,
             )
         )
-
-
-def _may_repeat(run: _Run) -> bool:
-    """Whether an attempt whose outcome is unknown may be made again."""
-    return run.plan.is_read or run.plan.is_idempotent or bool(run.request.context.idempotency_key)

@@ -12,7 +12,8 @@ import pydantic
 import yaml
 
 from onex_mesh.effect.core.request import APP_TARGET
-from onex_mesh.effect.core.targets import BUILT_IN_MODELS, AuditSettings, TargetConfig
+from onex_mesh.effect.core.target_models import BUILT_IN_MODELS
+from onex_mesh.effect.core.targets import AuditSettings, TargetConfig
 from onex_mesh.runtime.errors import ValidationError
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

@@ -19,7 +19,7 @@ from onex_mesh.effect.adapters.database.statements import read_statement, write_
 from onex_mesh.effect.adapters.database.values import ExactNumeric, from_sql
 from onex_mesh.effect.core.credentials import read_secret
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.targets import DatabaseTarget
+from onex_mesh.effect.core.target_models import DatabaseTarget
 from onex_mesh.runtime.errors import (
     EffectFailedError,
     PayloadTooLargeError,
