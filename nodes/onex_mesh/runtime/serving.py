@@ -228,6 +228,7 @@ class NodeServer:
         self._closers.push_async_callback(_release, server)
         self._closers.push_async_callback(server.stop, _CLOSE_S)
         health_pb2_grpc.add_HealthServicer_to_server(self._probes.servicer, server)
+        reflection.enable_server_reflection((health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         address = f"{self._settings.host}:{port}"
         try:
             server.add_insecure_port(address)
