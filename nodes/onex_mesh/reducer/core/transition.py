@@ -25,6 +25,7 @@ Sources: TypeAlias = Enum | Iterable[Enum] | Literal["*"]
 ANY_STATE: Final = "*"
 _MARK = "__onex_transition__"
 _NAMES = ("state", "payload", "ctx")
+_NOT_AT_ONCE = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def built_transition(
 def _call(function: Function, hints: dict[str, object], model: type[BaseModel]) -> Call:
     if not inspect.isfunction(function):
         raise refused(function, f"a transition is a function, not a {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if any(kind(function) for kind in _NOT_AT_ONCE):
         raise refused(function, "a transition is pure and returns at once: a plain `def` without `yield`")
     names = tuple(inspect.signature(function).parameters)
     if names[:1] == ("self",):
