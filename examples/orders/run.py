@@ -107,8 +107,8 @@ def _described(error: OnexError) -> str:
 
 async def run(orders: Path, folder: Path, concurrency: int, orchestrators: int) -> int:
     """Runs the example; 0 only if everything is as it should be."""
-    expected = expectations(orders)
     files = fill_inbox(orders, folder / "inbox")
+    expected = expectations(orders)
     async with Mailbox(folder / "mailbox") as mailbox:
         options = MeshOptions(
             data_dir=folder / "mesh",

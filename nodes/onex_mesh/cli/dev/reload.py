@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onex_mesh.runtime.errors import ValidationError
 
-_SUFFIXES = (".py", ".yaml", ".yml", ".j2", ".json")
+_SUFFIXES = (".py", ".yaml", ".yml", ".j2")
 
 
 async def changes(folders: Sequence[Path], *, ignored: Path) -> AsyncIterator[list[str]]:
