@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import structlog
 
 from onex.v1 import effect_pb2, effect_pb2_grpc, intent_pb2, node_pb2, node_pb2_grpc, orchestrator_pb2, workflow_pb2
 from onex_lease import EmbeddedEtcd, Keyspace
@@ -412,3 +414,19 @@ async def test_audit_that_cannot_be_written_stops_effects(tmp_path: Path, monkey
     await audit.stop()
     audit.require_room()
     assert len((tmp_path / "audit.jsonl").read_bytes().splitlines()) == 20_000
+
+
+async def test_records_are_in_the_log_too(tmp_path: Path) -> None:
+    """R11, R20: each record is a line of the node's log, a failure as a warning."""
+    audit = AuditFile(AuditSettings(flush_interval_s=0.01))
+    await audit.start()
+    with structlog.testing.capture_logs() as lines:
+        audit.add(_record(1))
+        audit.add(dataclasses.replace(_record(2), outcome="failed", reason="EFFECT_FAILED", message="no"))
+        await audit.flush()
+    await audit.stop()
+    assert [(line["log_level"], line["event"], line["correlation_id"]) for line in lines] == [
+        ("info", "effect", "c-1"),
+        ("warning", "effect", "c-2"),
+    ]
+    assert (lines[1]["reason"], lines[1]["message"]) == ("EFFECT_FAILED", "no")

@@ -138,7 +138,8 @@ class EffectNode:
 
     async def session_lost(self) -> None:
         """Claims of the old session are gone: what runs under them stops, another node may have begun."""
-        self._require_running().claims.lose_all()
+        if self._running is not None:
+            self._running.claims.lose_all()
 
     async def drain(self) -> None:
         """Returns when no effect is under way; the server takes no new ones."""

@@ -109,11 +109,13 @@ class AuditFile:
                 self._wake.set()
 
     def _write(self, batch: list[AuditRecord]) -> None:
+        facts = [_facts(record) for record in batch]
         if self._settings.path is not None:
-            self._append(b"".join(_line(record) for record in batch))
+            self._append(b"".join(map(_line, batch, facts)))
         if self._settings.log:
-            for record in batch:
-                _log(record)
+            for row in facts:
+                write = log.warning if row["outcome"] == "failed" else log.info
+                write("effect", **row)
 
     def _append(self, lines: bytes) -> None:
         assert self._settings.path is not None
@@ -159,11 +161,6 @@ def _facts(record: AuditRecord) -> dict[str, str | int | float]:
     return {name: value for name, value in facts.items() if value != ""}
 
 
-def _line(record: AuditRecord) -> bytes:
+def _line(record: AuditRecord, facts: dict[str, str | int | float]) -> bytes:
     moment = datetime.fromtimestamp(record.started_at_s, UTC).isoformat()
-    return json.dumps({"at": moment, **_facts(record)}, ensure_ascii=False).encode(errors="replace") + b"\n"
-
-
-def _log(record: AuditRecord) -> None:
-    write = log.warning if record.outcome == "failed" else log.info
-    write("effect", **_facts(record))
+    return json.dumps({"at": moment, **facts}, ensure_ascii=False).encode(errors="replace") + b"\n"

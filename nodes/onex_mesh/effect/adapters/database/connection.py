@@ -24,6 +24,9 @@ from onex_mesh.runtime.errors import (
 WRITES = "onex_writes"
 """Execution option of connections that are going to write."""
 
+CHECKS = 1
+"""Connections beyond the bound on calls: a busy target must not look unwell because its check found none free."""
+
 _POOL_RECYCLE_S = 1_800
 _MESSAGE_CHARS_MAX = 300
 
@@ -57,7 +60,7 @@ def open_engine(target: DatabaseTarget, password: Secret | None) -> AsyncEngine:
         url = url.set(password=password.value)
     return create_async_engine(
         url,
-        pool_size=target.limits.concurrency,
+        pool_size=target.limits.concurrency + CHECKS,
         max_overflow=0,
         pool_timeout=target.limits.timeout_s,
         pool_recycle=_POOL_RECYCLE_S,
@@ -76,7 +79,7 @@ def _open_sqlite(url: URL, target: DatabaseTarget) -> AsyncEngine:
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
         url.set(drivername="sqlite+aiosqlite"),
-        pool_size=target.limits.concurrency,
+        pool_size=target.limits.concurrency + CHECKS,
         max_overflow=0,
         pool_timeout=target.limits.timeout_s,
         hide_parameters=True,

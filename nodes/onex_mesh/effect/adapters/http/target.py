@@ -28,8 +28,9 @@ class HttpAdapter:
         self._client = httpx.AsyncClient(
             headers=self._fixed_headers(environment),
             timeout=httpx.Timeout(target.limits.timeout_s),
+            # One more than there are calls: a busy target must not look unwell because its check found none free.
             limits=httpx.Limits(
-                max_connections=target.limits.concurrency, max_keepalive_connections=target.limits.concurrency
+                max_connections=target.limits.concurrency + 1, max_keepalive_connections=target.limits.concurrency
             ),
             follow_redirects=False,
             trust_env=False,
