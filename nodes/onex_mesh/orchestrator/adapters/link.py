@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import grpc
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     _DispatchCall: TypeAlias = grpc.aio.StreamStreamCall[action_pb2.DispatchRequest, action_pb2.DispatchResponse]
 
 _BATCH_MAX = 256
+_BATCH_BYTES_MAX = 1024 * 1024
+"""Far below what a node accepts as a message (16 MiB by default)."""
 _RECONNECT_S = 0.1
 _RECONNECT_MAX_S = 2.0
 
@@ -152,7 +154,8 @@ class StreamLink:
             if reader.done():
                 reader.result()
                 return
-            batch, self._outgoing = self._outgoing[:_BATCH_MAX], self._outgoing[_BATCH_MAX:]
+            count = _fitting_count(self._outgoing)
+            batch, self._outgoing = self._outgoing[:count], self._outgoing[count:]
             cancels, self._cancels = self._cancels, []
             for action in batch:
                 self._sent[action.action_id] = None
@@ -164,6 +167,16 @@ class StreamLink:
             for result in frame.results:
                 if sent.pop(result.action_id, 0) is None:
                     self._owner.deliver(result)
+
+
+def _fitting_count(waiting: Sequence[action_pb2.Action]) -> int:
+    """How many of the waiting actions go into the next frame: at least one, bounded in number and bytes."""
+    size = 0
+    for count, action in enumerate(waiting[:_BATCH_MAX]):
+        size += action.ByteSize()
+        if size > _BATCH_BYTES_MAX:
+            return max(count, 1)
+    return min(len(waiting), _BATCH_MAX)
 
 
 class UnaryLink:
