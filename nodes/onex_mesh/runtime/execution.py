@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
@@ -31,6 +32,7 @@ SWEEP_S = 0.05
 """How late an action may be stopped after its expiry. One timer for all is cheaper than one for each."""
 
 _ABANDON_S = 2.0
+_LINKS = uuid.UUID("0d5ee5a6-5c0c-5d5c-9c2f-3f6a5a1a7e01")
 _Key: TypeAlias = tuple[str, str, int]
 
 
@@ -232,7 +234,7 @@ class Executions:
         scope = ChainScope(chain)
         for link in chain.links:
             command = self._templates.get(link.command).resolve(scope.of(link))
-            output = await self._run_step(link.step_id, command, context)
+            output = await self._run_step(link.step_id, command, _link_context(context, link.step_id))
             result.outputs.append(output)
             scope.add(output)
             # A chain of quick steps must not hold the loop from one end to the other, nor outlive its expiry.
@@ -253,6 +255,13 @@ class Executions:
             reason=error.reason,
             why=error.message,
         )
+
+
+def _link_context(context: CommandContext, step_id: str) -> CommandContext:
+    """The context of a link: ids derive from the action and the step, lest two links make the same ones (F13)."""
+    if step_id == context.step_id:
+        return context
+    return replace(context, step_id=step_id, action_id=str(uuid.uuid5(_LINKS, f"{context.action_id}/{step_id}")))
 
 
 def seconds_of(stamp: Timestamp) -> float:
