@@ -15,6 +15,7 @@ import structlog
 
 from onex.v1 import effect_pb2, effect_pb2_grpc, intent_pb2, node_pb2, node_pb2_grpc, orchestrator_pb2, workflow_pb2
 from onex_lease import EmbeddedEtcd, Keyspace
+from onex_mesh.effect.adapters import audit_file
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS
 from onex_mesh.effect.core import EffectContext, EffectRegistry
@@ -416,8 +417,10 @@ async def test_audit_that_cannot_be_written_stops_effects(tmp_path: Path, monkey
     assert len((tmp_path / "audit.jsonl").read_bytes().splitlines()) == 20_000
 
 
-async def test_records_are_in_the_log_too(tmp_path: Path) -> None:
+async def test_records_are_in_the_log_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """R11, R20: each record is a line of the node's log, a failure as a warning."""
+    # Loggers remember the configuration that another test gave them; this one is new.
+    monkeypatch.setattr(audit_file, "log", structlog.get_logger("audit-test"))
     audit = AuditFile(AuditSettings(flush_interval_s=0.01))
     await audit.start()
     with structlog.testing.capture_logs() as lines:
