@@ -7,6 +7,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
+import grpc
+from aetcd import rpc
+
 from onex.v1.common_pb2 import Payload
 from onex.v1.workflow_pb2 import Commit, WorkflowState
 from onex_lease import EtcdClient, Journal, Ownership, Session
@@ -83,3 +86,19 @@ async def wait_for_key(client: EtcdClient, key: bytes, holds: Callable[[KeyValue
             return
         assert monotonic() < until, "it never came true"
         await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def no_space(endpoint: str) -> AsyncGenerator[None, None]:
+    """Makes an etcd refuse every write, as it does when its disk quota is used up."""
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        maintenance = rpc.MaintenanceStub(channel)
+        status = await maintenance.Status(rpc.StatusRequest())
+        action = rpc.AlarmRequest.AlarmAction
+        alarm = rpc.AlarmRequest(memberID=status.header.member_id, alarm=rpc.NOSPACE, action=action.ACTIVATE)
+        await maintenance.Alarm(alarm)
+        try:
+            yield
+        finally:
+            alarm.action = action.DEACTIVATE
+            await maintenance.Alarm(alarm)

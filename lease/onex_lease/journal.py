@@ -7,30 +7,29 @@ state key's version (the epoch), and writes state and log record only if both ho
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from onex.v1.lease_pb2 import Owner
-from onex.v1.workflow_pb2 import Commit, WorkflowState
+from onex.v1.workflow_pb2 import Commit
 from onex_lease import wire
 from onex_lease.checks import CheckGroup
-from onex_lease.errors import LeaseExpiredError, StateConflictError
+from onex_lease.errors import StateConflictError
 from onex_lease.group import IN_FLIGHT_MAX, MEMBERS_MAX, TransactionGroup
 from onex_lease.keys import require_workflow_id
-from onex_lease.log import LogReader
 from onex_lease.messages import first
 from onex_lease.ownership import Holder, Ownership
 from onex_lease.pursuit import Background, settle
-from onex_lease.record import conflict, is_commit, owner_value, require_committed, seal, started
+from onex_lease.reader import JournalReader
+from onex_lease.record import conflict, owner_value, require_committed, seal, started
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.keys import Keyspace
 
 
-class Journal:
+class Journal(JournalReader):
     """All reads and writes of workflows in one namespace. One per process: it groups what happens at the same time.
 
     Args:
@@ -43,14 +42,10 @@ class Journal:
     def __init__(
         self, client: EtcdClient, keys: Keyspace, *, in_flight_max: int = IN_FLIGHT_MAX, members_max: int = MEMBERS_MAX
     ) -> None:
-        self._client = client
-        self._keys = keys
+        super().__init__(client, keys)
         self._group = TransactionGroup(client, in_flight_max=in_flight_max, members_max=members_max)
         self._checks = CheckGroup(client, keys)
-        self._log = LogReader(client, keys)
         self._background = Background()
-
-    # Writing
 
     async def start(
         self, session: Holder, record: Commit, *, address: str = "", final: bool = False, external: bool = False
@@ -95,15 +90,7 @@ class Journal:
             (wire.get(owner_key), wire.get_version(state_key), wire.get(log_key)),
         )
         ownership.epoch, ownership.last_hash = 1, sha256(log).digest()
-        try:
-            outcome, _ = await settle(self._group, workflow_id, request, session, undo=undo)
-        except LeaseExpiredError:
-            # An earlier attempt may have been applied before the session ended.
-            found = await self._client.get(log_key)
-            if found is None or not is_commit(found, record.commit_id):
-                raise
-            ownership.fencing_token = found.mod_revision
-            return ownership
+        outcome, _ = await settle(self._group, workflow_id, request, session, undo=undo)
         ownership.fencing_token = outcome.revision if outcome.result.succeeded else started(outcome, record)
         return ownership
 
@@ -229,8 +216,6 @@ class Journal:
         outcome, attempts = await settle(self._group, ownership.workflow_id, request, ownership.session)
         return outcome.result.succeeded or attempts > 1
 
-    # Checking and reading
-
     async def check(self, workflow_id: str, lease_id: str, fencing_token: int, epoch: int) -> None:
         """Checks an action against etcd, linearizable. Checks that wait at the same time travel together.
 
@@ -241,58 +226,3 @@ class Journal:
             EtcdUnavailableError: etcd does not answer.
         """
         await self._checks.check(workflow_id, lease_id, fencing_token, epoch)
-
-    async def read_state(self, workflow_id: str) -> tuple[WorkflowState, int] | None:
-        """The state of a workflow and its epoch, linearizable; None if it has none."""
-        found = await self._client.get(self._keys.state(workflow_id))
-        return None if found is None else (WorkflowState.FromString(found.value), found.version)
-
-    async def read_log(self, workflow_id: str, *, after_epoch: int = 0, limit: int = 0) -> list[tuple[Commit, bytes]]:
-        """The records after an epoch, in order, each with the SHA-256 of its stored bytes.
-
-        Args:
-            workflow_id: The workflow.
-            after_epoch: The last epoch that is not wanted.
-            limit: Most records to return; 0 is all.
-        """
-        return await self._log.read(workflow_id, after_epoch=after_epoch, limit=limit)
-
-    async def read_commit(self, workflow_id: str, epoch: int) -> Commit | None:
-        """The record that made an epoch; None if there is none."""
-        found = await self._client.get(self._keys.log(workflow_id, epoch))
-        return None if found is None else Commit.FromString(found.value)
-
-    def watch_log(self, workflow_id: str, *, after_epoch: int = 0) -> AsyncGenerator[Commit, None]:
-        """The records after an epoch, then every new one: no gap, no duplicate, until the caller stops."""
-        return self._log.watch(workflow_id, after_epoch=after_epoch)
-
-    async def list_states(
-        self, *, prefix: str = "", start_after: str = "", limit: int = 100
-    ) -> list[tuple[WorkflowState, int]]:
-        """States and epochs of workflows in the order of their ids.
-
-        Args:
-            prefix: What the ids begin with.
-            start_after: The last id of the page before.
-            limit: Most to return; 0 is all.
-        """
-        base = self._keys.states_prefix
-        start, end = base + prefix.encode(), wire.prefix_end(base + prefix.encode())
-        if start_after:
-            start = max(start, base + start_after.encode() + b"\x00")
-        rows, _ = await self._client.range(start, end, limit=limit, page=48)
-        return [(WorkflowState.FromString(row.value), row.version) for row in rows]
-
-    async def list_open(self) -> list[str]:
-        """Ids of the workflows that have begun and not ended."""
-        return await self._ids(self._keys.open_prefix)
-
-    async def list_owned(self) -> dict[str, Owner]:
-        """Owners by workflow id."""
-        prefix = self._keys.owners_prefix
-        rows, _ = await self._client.prefix(prefix)
-        return {row.key[len(prefix) :].decode(): Owner.FromString(row.value) for row in rows}
-
-    async def _ids(self, prefix: bytes) -> list[str]:
-        rows, _ = await self._client.prefix(prefix, keys_only=True)
-        return [row.key[len(prefix) :].decode() for row in rows]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import grpc
 import pytest
-from aetcd import rpc
 
+from onex.v1.node_pb2 import NodeInfo
 from onex_lease import (
     EmbeddedEtcd,
     EtcdClient,
@@ -21,8 +20,9 @@ from onex_lease import (
     PayloadTooLargeError,
     Session,
     ValidationError,
+    register_node,
 )
-from tests.lease_writers import session_of, wait_for_key
+from tests.lease_writers import no_space, session_of, wait_for_key
 from tests.tcp_proxy import TcpProxy
 
 
@@ -183,27 +183,20 @@ async def test_cancelled_and_lost(etcd: EmbeddedEtcd, keys: Keyspace) -> None:
         await remote.close()
 
 
-async def test_no_space(etcd: EmbeddedEtcd, tmp_path: Path, keys: Keyspace) -> None:
+@pytest.mark.usefixtures("etcd")
+async def test_no_space(tmp_path: Path, keys: Keyspace) -> None:
     """An etcd that is out of space refuses everything that waits, each with its own error, and says why."""
     own = await EmbeddedEtcd.start(data_dir=tmp_path, fsync=False)
     client = await EtcdClient.connect(own.endpoint)
     ledger = Ledger(client, keys)
     async with session_of(client, "e1") as session:
-        await _raise_no_space_alarm(own.endpoint)
-        claims = (ledger.claim(f"k{number}", session=session) for number in range(5))
-        results = await asyncio.gather(*claims, return_exceptions=True)
+        async with no_space(own.endpoint):
+            claims = (ledger.claim(f"k{number}", session=session) for number in range(5))
+            results = await asyncio.gather(*claims, return_exceptions=True)
+            with pytest.raises(EtcdRejectedError):
+                await register_node(client, keys, session, NodeInfo(instance_id="e1", kind=1))
         assert [type(result) for result in results] == [EtcdRejectedError] * 5
         assert len({id(result) for result in results}) == 5
         assert "space exceeded" in str(results[0])
     await client.close()
     await own.stop()
-
-
-async def _raise_no_space_alarm(endpoint: str) -> None:
-    async with grpc.aio.insecure_channel(endpoint) as channel:
-        status = await rpc.MaintenanceStub(channel).Status(rpc.StatusRequest())
-        await rpc.MaintenanceStub(channel).Alarm(
-            rpc.AlarmRequest(
-                action=rpc.AlarmRequest.AlarmAction.ACTIVATE, memberID=status.header.member_id, alarm=rpc.NOSPACE
-            )
-        )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+import grpc
 import pytest
 
 from onex.v1.node_pb2 import NodeInfo
@@ -122,6 +123,12 @@ async def test_no_etcd() -> None:
         await EtcdClient.connect("127.0.0.1:1", timeout_s=0.3)
 
 
+async def test_tls_is_asked_for_and_not_there(etcd: EmbeddedEtcd) -> None:
+    """With credentials the connection is TLS or none: an etcd that speaks plaintext is not talked to."""
+    with pytest.raises(EtcdUnavailableError):
+        await EtcdClient.connect(etcd.endpoint, timeout_s=0.5, credentials=grpc.ssl_channel_credentials())
+
+
 async def test_closed_connection(etcd: EmbeddedEtcd, keys: Keyspace, caplog: pytest.LogCaptureFixture) -> None:
     """R134: A session whose connection was closed first still ends in good order."""
     client = await EtcdClient.connect(etcd.endpoint)
@@ -131,6 +138,9 @@ async def test_closed_connection(etcd: EmbeddedEtcd, keys: Keyspace, caplog: pyt
         await client.get(keys.owner("w"))
     with pytest.raises(OutcomeUnknownError):
         await client.txn(b"")
+    for call in (client.compact(1), client.grant(5), client.server_version()):
+        with pytest.raises(EtcdUnavailableError, match="is closed"):
+            await call
     await asyncio.wait_for(session.wait_lost(), 10)
     with caplog.at_level(logging.WARNING):
         await session.close()

@@ -11,6 +11,7 @@ from onex.v1.node_pb2 import NodeInfo
 from onex_lease import (
     EmbeddedEtcd,
     EtcdClient,
+    EtcdUnavailableError,
     Journal,
     Keyspace,
     LeaseExpiredError,
@@ -173,4 +174,28 @@ async def test_many_events(client: EtcdClient, keys: Keyspace) -> None:
         assert await view.caught_up(last.fencing_token, 20)
         assert view.owners_of("a").keys() == (await journal.list_owned()).keys()
         assert len(view.owners_of("a")) == 201
+    await view.close()
+
+
+async def test_a_fault_does_not_stop_it(
+    client: EtcdClient, keys: Keyspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R136: A view that met a fault lists again, as often as it takes; standing still it would trust ended leases."""
+    journal = Journal(client, keys)
+    view = await LiveView.open(client, keys)
+    faults = iter([RuntimeError("while following"), EtcdUnavailableError("while listing")])
+
+    def fail(*_: object) -> None:
+        raise next(faults)
+
+    async with session_of(client, "a") as session:
+        with monkeypatch.context() as patched:
+            patched.setattr("onex_lease.live.LiveState.apply", fail)
+            patched.setattr("onex_lease.live.LiveState.replace", fail)
+            ownership = await journal.start(session, record("w"))
+            await eventually(lambda: "while listing" in caplog.text)
+        await eventually(lambda: view.owner("w") is not None)
+        await journal.release(ownership)
+        await eventually(lambda: view.owner("w") is None)
+    assert "while following" in caplog.text
     await view.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from onex.v1.node_pb2 import NodeInfo
-from onex_lease import EmbeddedEtcd, EtcdClient, Journal, Keyspace, LiveView, Ownership, register_node
+from onex_lease import EmbeddedEtcd, EtcdClient, Journal, Keyspace, LiveView, Ownership, Session, register_node
 from tests.lease_writers import eventually, record, require_sound_log, session_of
 
 WRITERS = 20
@@ -77,4 +78,32 @@ async def test_a_hanging_etcd(own_etcd: EmbeddedEtcd, keys: Keyspace) -> None:
         assert await committing == 2
         assert await journal.commit(ownership, record()) == 3
         assert await require_sound_log(journal, "w") == 3
+    await client.close()
+
+
+async def test_etcd_restored_from_a_backup(own_etcd: EmbeddedEtcd, keys: Keyspace, tmp_path: Path) -> None:
+    """A view that has seen more than a restored etcd knows lists again, and follows what is true now."""
+    client = await EtcdClient.connect(own_etcd.endpoint)
+    journal = Journal(client, keys)
+    session = await Session.open(client, instance_id="a", ttl_s=60.0)
+    kept = await journal.start(session, record("kept"))
+    await own_etcd.stop()
+    shutil.copytree(own_etcd.data_dir, tmp_path / "backup")
+    await own_etcd.restart()
+    view = await LiveView.open(client, keys)
+    await asyncio.gather(*(journal.start(session, record(f"w{number}")) for number in range(10)))
+    lost = await journal.start(session, record("lost"))
+    assert await view.caught_up(lost.fencing_token, 20)
+    await own_etcd.stop()
+    shutil.rmtree(own_etcd.data_dir)
+    shutil.copytree(tmp_path / "backup", own_etcd.data_dir)
+    await own_etcd.restart()
+    await eventually(lambda: view.owner("lost") is None)
+    entry = view.owner("kept")
+    assert entry is not None
+    assert entry.fencing_token == kept.fencing_token
+    assert view.revision < lost.fencing_token
+    await session.close()
+    await eventually(lambda: view.owner("kept") is None)
+    await view.close()
     await client.close()

@@ -6,13 +6,16 @@ A proxy stands between the writer and etcd. It either forwards a request and los
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
 from onex_lease import (
     EmbeddedEtcd,
     EtcdClient,
+    EtcdRejectedError,
     EtcdUnavailableError,
     Journal,
     Keyspace,
@@ -21,7 +24,7 @@ from onex_lease import (
     OutcomeUnknownError,
     Session,
 )
-from tests.lease_writers import record, require_sound_log, session_of, wait_for_key
+from tests.lease_writers import eventually, no_space, record, require_sound_log, session_of, wait_for_key
 from tests.tcp_proxy import TcpProxy
 
 
@@ -251,3 +254,57 @@ async def test_check_without_an_answer(proxy: TcpProxy, remote: EtcdClient, keys
             await journal.check("w", ownership.lease_id, ownership.fencing_token, 1)
         assert unavailable.value.retryable
         await journal.check("w", ownership.lease_id, ownership.fencing_token, 1)
+
+
+@pytest.mark.usefixtures("etcd")
+async def test_refused_after_a_lost_answer(tmp_path: Path, keys: Keyspace) -> None:
+    """R142: A refusal says nothing about the attempt before it: the commit is pursued until that is known."""
+    own = await EmbeddedEtcd.start(data_dir=tmp_path, fsync=False)
+    direct = await EtcdClient.connect(own.endpoint)
+    async with TcpProxy(own.endpoint) as proxy:
+        remote = await EtcdClient.connect(proxy.endpoint)
+        journal = Journal(remote, keys)
+        async with session_of(remote, "a") as session:
+            ownership = await journal.start(session, record("w"))
+            proxy.lose_reply_to(keys.log("w", 2))
+            committing = asyncio.create_task(journal.commit(ownership, record()))
+            await proxy.reached.wait()
+            await wait_for_key(direct, keys.log("w", 2), lambda row: row is not None)
+            async with no_space(own.endpoint):
+                proxy.cut()
+                await asyncio.sleep(1)
+                assert not committing.done()
+            assert await committing == 2
+            async with no_space(own.endpoint):
+                with pytest.raises(EtcdRejectedError, match="space"):
+                    await journal.commit(ownership, record())
+            assert await journal.commit(ownership, record()) == 3
+            assert await require_sound_log(journal, "w") == 3
+        await remote.close()
+    await direct.close()
+    await own.stop()
+
+
+async def test_what_cannot_be_given_back(
+    proxy: TcpProxy,
+    remote: EtcdClient,
+    client: EtcdClient,
+    keys: Keyspace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """R134: What was taken for a cancelled caller and cannot be given back is logged, and ends with the session."""
+    monkeypatch.setattr("onex_lease.pursuit.PURSUIT_S_MAX", 0.1)
+    session = await Session.open(remote, instance_id="a", ttl_s=2.0)
+    proxy.lose_reply_to(keys.owner("w"))
+    acquiring = asyncio.create_task(Journal(remote, keys).acquire(session, "w"))
+    await proxy.reached.wait()
+    await wait_for_key(client, keys.owner("w"), lambda row: row is not None)
+    acquiring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acquiring
+    proxy.refuse(True)
+    with caplog.at_level(logging.WARNING):
+        await eventually(lambda: "could not be given back" in caplog.text)
+    await wait_for_key(client, keys.owner("w"), lambda row: row is None)
+    await session.close()
