@@ -18,7 +18,7 @@ from tests.integration.test_runtime_lifecycle import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from onex.v1 import common_pb2
 from onex_mesh.runtime.serving import serve
 from onex_mesh.runtime.settings import NodeSettings
@@ -33,7 +33,7 @@ def ready(info):
     if sys.argv[2:] == ["fault"]:
         raise RuntimeError("the ready file cannot be written")
 
-sys.exit(asyncio.run(serve(Slow(common_pb2.NODE_KIND_COMPUTE), NodeSettings(), ready=ready)))
+sys.exit(uvloop.run(serve(Slow(common_pb2.NODE_KIND_COMPUTE), NodeSettings(), ready=ready)))
 """
 
 
