@@ -39,7 +39,7 @@ from onex_mesh.runtime.settings import NodeSettings
 ROOT = Path(__file__).resolve().parents[1]
 
 _READY_TIMEOUT_S = 60.0
-_GONE_MARGIN_S = 10.0
+_GONE_MARGIN_S = 5.0
 _MESSAGE_SIZE_MAX = 64 * 1024 * 1024
 
 

@@ -1,8 +1,15 @@
-"""A mail server for the example: takes every mail over SMTP and keeps it as a file in a folder."""
+"""A mail server for the example: takes every mail over SMTP and keeps it as a file in a folder.
+
+The runner has one of its own. Beside `make dev`, which has none:
+
+    python -m examples.orders.mailbox .run/orders/mailbox
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import contextlib
 import email
 import email.policy
 import re
@@ -99,3 +106,18 @@ def read_mails(folder: Path) -> Iterator[Mail]:
             subject=str(message.get("Subject", "")),
             body=str(part.get_content()) if part is not None else "",
         )
+
+
+async def _serve(folder: Path, port: int) -> None:
+    async with Mailbox(folder, port) as mailbox:
+        print(f"mails to 127.0.0.1:{mailbox.port} are kept in {folder}; Ctrl-C stops it", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="examples.orders.mailbox", description="Keeps every mail as a file.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--port", type=int, default=2525, help="default 2525, as in targets.yaml")
+    given = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(given.folder, given.port))

@@ -69,9 +69,18 @@ def report(results: Sequence[Result], expected: dict[str, Expected], found: Foun
     console.print(f"  orders   sqlite3 {folder / 'orders.db'} '{_QUERY}'")
     console.print(f"  mails    ls {folder}/mailbox")
     console.print(f"  events   cat {folder}/order-events.jsonl")
-    console.print(f"  history  onex-mesh dev --app examples.orders.app:app --data-dir {folder}/mesh")
+    command = _beside_python("onex-mesh")
+    console.print(f"  history  {command} dev --app examples.orders.app:app --data-dir {folder}/mesh")
     if results:
-        console.print(f"           onex-mesh history {results[0].file.workflow_id}     (in another terminal)")
+        console.print(f"           {command} history {results[0].file.workflow_id}     (in another terminal)")
     for line in wrong:
         console.print(f"WRONG: {line}", style="red", markup=False)
     return wrong
+
+
+def _beside_python(name: str) -> str:
+    """How a command of this environment is called from the working folder."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        return name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

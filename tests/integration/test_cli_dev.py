@@ -114,3 +114,25 @@ def test_reload_restarts_on_a_change_and_waits_where_the_code_is_broken(tmp_path
         until(lambda: log(dev).count("serving again") == 2)
         assert dev.json("run", "double", "-d", "[4]")["output"] == [16]
         assert stop_dev(dev) == 0
+
+
+@pytest.mark.slow
+def test_run_goes_on_when_the_orchestrator_that_it_asks_is_killed(tmp_path: Path) -> None:
+    """R94: `run` waits through a takeover: the workflow goes on at another orchestrator, and so does the command."""
+    with start_dev(tmp_path, "--orchestrators", "2") as dev:
+        environment = {**os.environ, "ONEX_READY_FILE": str(dev.folder / "ready.json")}
+        arguments = command("run", "nap", "-d", "4", "--id", "taken", "--watch")
+        with subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=dev.folder
+        ) as process:
+            until(lambda: dev.run("lease", "taken", code=None).returncode == 0)
+            holder = str(dev.json("lease", "taken", "-o", "json")["holder"])
+            ready = json.loads((dev.folder / "ready.json").read_text(encoding="utf-8"))
+            os.kill(next(node["pid"] for node in ready["nodes"] if node["instance_id"] == holder), signal.SIGKILL)
+            stdout, stderr = process.communicate(timeout=90)
+        assert process.returncode == 0, stderr
+        assert json.loads(stdout)["output"] == 4
+        assert json.loads(stdout)["status"] == "COMPLETED"
+        history = dev.json("history", "taken", "-o", "json")
+        assert history["chain_valid"] is True
+        assert stop_dev(dev) == 0

@@ -126,7 +126,8 @@ class MeshClient:
                 return await call(self._channel)
             except grpc.aio.AioRpcError as raw:
                 error = from_rpc_error(raw)
-                if not _is_gone(raw) or attempt == tries:
+                # One that is overloaded or about to stop refuses; another may not.
+                if not (_is_gone(raw) or error.reason == "OVERLOADED") or attempt == tries:
                     raise self._described(error, raw) from raw
                 await self._next_address()
                 if attempt % len(self._addresses) == 0:
