@@ -15,6 +15,10 @@ from onex_mesh.runtime.errors import ActionExpiredError, LeaseExpiredError, Vali
 
 TOKENS_KEPT = 100_000
 VIEW_WAIT_S = 0.05
+LINKS_MAX = 1_000
+
+_REQUIRED = ("action_id", "lease_id", "workflow_id")
+_YEAR_10000 = 253_402_300_800
 
 _COMMANDS: dict[common_pb2.NodeKind, frozenset[str]] = {
     common_pb2.NODE_KIND_EFFECT: frozenset(("effect", "intents")),
@@ -24,8 +28,9 @@ _COMMANDS: dict[common_pb2.NodeKind, frozenset[str]] = {
 
 
 def kind_label(kind: common_pb2.NodeKind) -> str:
-    """The kind as people read it: "EFFECT"."""
-    return common_pb2.NodeKind.Name(kind).removeprefix("NODE_KIND_")
+    """The kind as people read it: "EFFECT"; the number of one that this version does not know."""
+    name = common_pb2.NodeKind.DESCRIPTOR.values_by_number.get(kind)
+    return str(kind) if name is None else str(name.name).removeprefix("NODE_KIND_")
 
 
 class ActionValidator:
@@ -61,6 +66,8 @@ class ActionValidator:
         self._check_token(action)
         if not (streamed and self._kind != common_pb2.NODE_KIND_EFFECT and await self._view_says_valid(action)):
             await self._journal.check(action.workflow_id, action.lease_id, action.fencing_token, action.epoch)
+        # A later lease may have been seen while this one was being checked.
+        self._check_token(action)
         self._remember_token(action)
 
     async def _view_says_valid(self, action: action_pb2.Action) -> bool:
@@ -73,29 +80,44 @@ class ActionValidator:
         return self._view.check(action.workflow_id, action.lease_id, action.fencing_token) is ViewVerdict.VALID
 
     def _check_shape(self, action: action_pb2.Action) -> None:
-        violations: list[tuple[str, str]] = [
-            (field, "is required") for field in ("action_id", "lease_id", "workflow_id") if not getattr(action, field)
-        ]
+        violations = [(field, "is required") for field in _REQUIRED if not getattr(action, field)]
         if action.fencing_token <= 0:
             violations.append(("fencing_token", "is required, and positive"))
         if action.epoch < 0:
             violations.append(("epoch", "must not be negative"))
         if not action.HasField("expires_at"):
             violations.append(("expires_at", "is required"))
+        for field, instant in (("expires_at", action.expires_at), ("issued_at", action.issued_at)):
+            if not (0 <= instant.seconds < _YEAR_10000 and 0 <= instant.nanos < 1_000_000_000):
+                violations.append((field, "is no time between 1970 and 9999"))
         if action.action_type != action_pb2.ACTION_TYPE_DELEGATE_TASK:
             violations.append(("action_type", "this node takes DELEGATE_TASK; the others change a workflow"))
         elif action.target_node != self._kind:
             given, own = kind_label(action.target_node), kind_label(self._kind)
             violations.append(("target_node", f"is {given}; this is an {own} node"))
-        elif action.command_payload.WhichOneof("command") not in _COMMANDS[self._kind]:
-            allowed = ", ".join(sorted(_COMMANDS[self._kind]))
-            violations.append(("command_payload", f"this node executes {allowed}"))
+        else:
+            self._check_command(action.command_payload, violations)
         if violations:
             raise ValidationError(
                 f"{violations[0][0]} {violations[0][1]}",
                 violations=tuple(violations),
                 correlation_id=action.correlation_id,
             )
+
+    def _check_command(self, command: action_pb2.Command, violations: list[tuple[str, str]]) -> None:
+        kind = command.WhichOneof("command")
+        allowed = _COMMANDS[self._kind]
+        if kind not in allowed:
+            violations.append(("command_payload", f"this node executes {', '.join(sorted(allowed))}"))
+        elif kind == "chain":
+            links = command.chain.links
+            if not 0 < len(links) <= LINKS_MAX:
+                violations.append(("command_payload.chain.links", f"must be 1 to {LINKS_MAX}, not {len(links)}"))
+            for index, link in enumerate(links):
+                inner = link.command.WhichOneof("command")
+                if inner == "chain" or inner not in allowed:
+                    own = ", ".join(sorted(allowed - {"chain"}))
+                    violations.append((f"command_payload.chain.links[{index}].command", f"must be {own}"))
 
     def _check_token(self, action: action_pb2.Action) -> None:
         seen = self._tokens.get(action.workflow_id, 0)
@@ -108,7 +130,8 @@ class ActionValidator:
 
     def _remember_token(self, action: action_pb2.Action) -> None:
         tokens = self._tokens
-        if tokens.get(action.workflow_id) != action.fencing_token:
-            tokens[action.workflow_id] = action.fencing_token
-            if len(tokens) > TOKENS_KEPT:
-                tokens.popitem(last=False)
+        tokens[action.workflow_id] = action.fencing_token
+        # The least recently used goes first: a workflow that is driven now keeps its token.
+        tokens.move_to_end(action.workflow_id)
+        if len(tokens) > TOKENS_KEPT:
+            tokens.popitem(last=False)
