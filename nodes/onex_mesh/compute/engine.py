@@ -1,41 +1,37 @@
-"""Runs algorithms: reads and checks the data, calls the function here, in a thread or on workers, writes the result.
+"""Runs computations: on the event loop where that is quick, in a thread where it is not, in chunks on workers.
 
-A quick algorithm runs on the node's own event loop, which costs no hand-over; one whose runs have lately taken longer
-than 2 ms, or whose input is large, runs in a thread, so that the others do not wait for it.
+A run that is expected to take less than 2 ms is done on the event loop, which costs no hand-over. What is expected is a
+moving average by algorithm and size of the input; the first run of a size, and any run on more than 64 KiB, is done in
+a thread. An algorithm that was quick so far and suddenly is not holds the loop that once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
-import pydantic
+import structlog
 from google.protobuf.duration_pb2 import Duration
-from pydantic import BaseModel
 
 from onex.v1 import compute_pb2
 from onex_mesh.compute.core import chunks
 from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
+from onex_mesh.compute.core.computation import Task, finished, prepared, run
 from onex_mesh.compute.core.context import ComputeContext
-from onex_mesh.compute.core.data import violations_error
 from onex_mesh.compute.core.errors import failure_of
-from onex_mesh.compute.core.output import read_data, size_of, write_result
-from onex_mesh.compute.core.registry import AlgorithmRegistry
-from onex_mesh.compute.core.validation import validate_input
-from onex_mesh.compute.ports import Progress, Workers
+from onex_mesh.compute.core.results import ResultCache
+from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, RunTimes
+from onex_mesh.compute.ports import Algorithms, PerformanceMonitor, Progress, WorkerDiedError, Workers
 from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
-from onex_mesh.runtime.payload import from_struct
 
-SLOW_S = 0.002
-INLINE_BYTES_MAX = 64 * 1024
-_SMOOTHING = 0.2
-_CACHED_MAX = 1_000
+T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
+_THREADS = compute_pb2.EXECUTOR_KIND_THREADS
 _STRATEGIES = {
     compute_pb2.MERGE_STRATEGY_UNSPECIFIED: None,
     compute_pb2.MERGE_STRATEGY_CONCATENATE: MergeStrategy.CONCATENATE,
@@ -44,36 +40,20 @@ _STRATEGIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A computation, read and checked."""
-
-    algorithm: Algorithm
-    data: object
-    params: BaseModel | None
-    context: ComputeContext
-
-
-def _run(task: _Task) -> object:
-    """One call of an algorithm on data or a chunk of it; what a worker executes."""
-    try:
-        value = task.algorithm.input.read(task.data)
-        return task.algorithm.call(value, task.params, task.context)
-    except Exception as error:
-        failure = failure_of(error, task.algorithm.name)
-        if failure is error:
-            raise
-        raise failure from error
-
-
 class ComputeEngine:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, registry: AlgorithmRegistry, workers: Workers) -> None:
-        self._registry = registry
+    Args:
+        algorithms: What can be computed.
+        workers: Where chunks run.
+        monitor: How long runs take. Default: a moving average.
+    """
+
+    def __init__(self, algorithms: Algorithms, workers: Workers, monitor: PerformanceMonitor | None = None) -> None:
+        self._algorithms = algorithms
         self._workers = workers
-        self._usual_s: dict[str, float] = {}
-        self._cache: OrderedDict[bytes, tuple[float, compute_pb2.ComputeOutput]] = OrderedDict()
+        self._monitor = monitor or RunTimes()
+        self._results = ResultCache()
 
     async def execute(
         self,
@@ -94,166 +74,178 @@ class ComputeEngine:
         Raises:
             AlgorithmNotFoundError: There is no such algorithm (R41).
             ValidationError: The data or the parameters do not fit (R36, R37).
-            ComputeFailedError: The algorithm raised an exception.
+            ComputeFailedError: The algorithm raised an exception, or a worker died of it.
         """
         began = time.monotonic()
-        algorithm = self._registry.get(contract.algorithm_config.algorithm_type, contract.algorithm_config.version)
-        key = self._cache_key(contract, algorithm)
-        cached = self._cached(key)
-        if cached is not None:
-            cached.correlation_id = correlation_id
-            return cached
-        data = read_data(contract.input_data)
-        rules = contract.input_validation
-        validate_input(data, rules.required_fields, rules.data_types)
         context = ComputeContext(correlation_id=correlation_id, deadline=deadline)
-        task = _Task(algorithm, data, _params(algorithm, contract), context)
         try:
-            if contract.HasField("parallel_config"):
-                workers, result = await self._parallel(task, contract.parallel_config, progress)
-            else:
-                workers, result = 1, await self._single(task, contract.input_data.ByteSize())
-                if progress is not None:
-                    progress(1, 1)
+            output = await self._output(contract, context, progress or _nobody)
         except asyncio.CancelledError:
+            # What runs in a thread cannot be stopped from outside; an algorithm that asks its context is told.
             context.cancellation.requested = True
             raise
-        output = self._output(contract, algorithm, result, correlation_id)
-        output.performance_metrics.worker_count = workers
+        except OnexError as error:
+            log.info(
+                "a computation failed",
+                correlation_id=correlation_id,
+                algorithm=contract.algorithm_config.algorithm_type,
+                elapsed_s=round(time.monotonic() - began, 6),
+                reason=error.reason,
+                why=error.message,
+            )
+            raise
         output.performance_metrics.execution_time.CopyFrom(_duration(time.monotonic() - began))
-        self._keep(key, contract, output)
         return output
 
-    async def _single(self, task: _Task, size_bytes: int) -> object:
-        name = task.algorithm.name
-        if self._usual_s.get(name, 0.0) <= SLOW_S and size_bytes <= INLINE_BYTES_MAX:
-            began = time.monotonic()
-            result = _run(task)
-            self._learn(name, time.monotonic() - began)
-            return result
-        pool = self._workers.pool(compute_pb2.EXECUTOR_KIND_THREADS)
-        began = time.monotonic()
-        result = await asyncio.get_running_loop().run_in_executor(pool, _run, task)
-        self._learn(name, time.monotonic() - began)
-        return result
+    async def _output(
+        self, contract: compute_pb2.ComputeContract, context: ComputeContext, progress: Progress
+    ) -> compute_pb2.ComputeOutput:
+        config = contract.algorithm_config
+        if not config.algorithm_type:
+            text = "is required and missing"
+            raise ValidationError(
+                f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
+            )
+        algorithm = self._algorithms.get(config.algorithm_type, config.version)
+        key = self._results.key(contract, algorithm)
+        output = self._results.get(key)
+        if output is not None:
+            output.correlation_id = context.correlation_id
+            return output
+        if contract.HasField("parallel_config"):
+            output = await self._parallel(contract, algorithm, context, progress)
+        else:
+            output = await self._sequential(contract, algorithm, context, progress)
+        self._results.put(key, contract, output)
+        return output
 
-    def _learn(self, name: str, seconds: float) -> None:
-        usual = self._usual_s.get(name, seconds)
-        self._usual_s[name] = usual + _SMOOTHING * (seconds - usual)
+    async def _sequential(
+        self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
+    ) -> compute_pb2.ComputeOutput:
+        size_bytes = contract.input_data.ByteSize()
+
+        def whole(_: object) -> tuple[compute_pb2.ComputeOutput, float]:
+            began = time.perf_counter()
+            result = run(prepared(contract, algorithm, context))
+            output = finished(contract, algorithm, result, context.correlation_id)
+            # Measured where it runs: waiting for a free thread says nothing about the algorithm.
+            return output, time.perf_counter() - began
+
+        progress(0, 1)
+        if self._monitor.is_quick(algorithm.name, algorithm.version, size_bytes):
+            output, seconds = whole(None)
+        else:
+            output, seconds = await self._workers.run(_THREADS, whole, None, repeatable=False)
+        self._monitor.ran(algorithm.name, algorithm.version, size_bytes, seconds)
+        progress(1, 1)
+        return output
 
     async def _parallel(
-        self, task: _Task, config: compute_pb2.ParallelConfig, progress: Progress | None
-    ) -> tuple[int, object]:
-        """Runs chunks at the same time and merges their results (R33–R35, R153)."""
-        if config.worker_count < 1:
-            text = f"must be at least 1, not {config.worker_count}"
-            raise ValidationError(
-                f"parallel_config.worker_count {text}", violations=(("parallel_config.worker_count", text),)
-            )
-        strategy = chunks.strategy_of(task.algorithm, _STRATEGIES[config.merge_strategy])
-        pieces = chunks.cut(task.data, min(config.worker_count, self._workers.count))
-        kind = config.executor or compute_pb2.EXECUTOR_KIND_THREADS
-        partials = await self._on_workers(task, pieces, kind, progress)
-        if strategy is MergeStrategy.CONCATENATE:
-            return len(pieces), chunks.concatenated(partials)
-        if strategy is MergeStrategy.CUSTOM:
-            try:
-                return len(pieces), task.algorithm.merged(partials, task.params)
-            except Exception as error:
-                raise failure_of(error, task.algorithm.name) from error
-        plain = [task.algorithm.output.write(partial) for partial in partials]
-        merged = _Task(task.algorithm, plain, task.params, task.context)
-        return len(pieces), (await self._on_workers(merged, [plain], kind, None))[0]
-
-    async def _on_workers(
-        self, task: _Task, pieces: Sequence[object], kind: compute_pb2.ExecutorKind, progress: Progress | None
-    ) -> list[object]:
-        loop = asyncio.get_running_loop()
-        pool = self._workers.pool(kind)
-        done = 0
-
-        async def one(piece: object) -> object:
-            nonlocal done
-            part = _Task(task.algorithm, piece, task.params, task.context)
-            result = await loop.run_in_executor(pool, _run, part)
-            done += 1
-            if progress is not None:
-                progress(done, len(pieces))
-            return result
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                running = [group.create_task(one(piece)) for piece in pieces]
-        except* BrokenExecutor as errors:
-            self._workers.broken(kind)
-            raise ComputeFailedError(
-                f"a worker died while it ran the algorithm {task.algorithm.name!r}"
-            ) from errors.exceptions[0]
-        except* OnexError as errors:
-            raise errors.exceptions[0] from None
-        return [entry.result() for entry in running]
-
-    def _output(
-        self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, result: object, correlation_id: str
+        self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
     ) -> compute_pb2.ComputeOutput:
-        try:
-            value = algorithm.output.write(result)
-            payload = write_result(value, contract.output_transformation.format)
-        except ValueError as error:
-            raise ComputeFailedError(f"the result of the algorithm {algorithm.name!r} is refused: {error}") from error
-        return compute_pb2.ComputeOutput(
-            correlation_id=correlation_id,
-            processed_data=payload,
-            performance_metrics=compute_pb2.PerformanceMetrics(
-                data_size=size_of(value), algorithm_type=algorithm.name, algorithm_version=algorithm.version
-            ),
+        """Runs chunks at the same time and merges their results (R33–R35, R153).
+
+        How the data is cut is for the contract to say and not for the node, lest another node rounds otherwise.
+        """
+        config = contract.parallel_config
+        strategy = _strategy(algorithm, config)
+        is_large = contract.input_data.ByteSize() > INLINE_BYTES_MAX
+        task = await self._here_or_in_thread(is_large, lambda: prepared(contract, algorithm, context))
+        pieces = chunks.cut(task.data, config.worker_count)
+        tasks = [replace(task, data=piece.data, context=replace(context, offset=piece.offset)) for piece in pieces]
+        kind = config.executor or _THREADS
+        partials = await self._on_workers(kind, tasks, progress)
+        result = await self._merged(kind, strategy, task, partials, is_large)
+        output = await self._here_or_in_thread(
+            is_large, lambda: finished(contract, algorithm, result, context.correlation_id)
         )
-
-    # Results by content
-
-    def _cache_key(self, contract: compute_pb2.ComputeContract, algorithm: Algorithm) -> bytes:
-        """What makes two computations the same; empty for an impure one, or where no cache is asked for."""
-        ttl = contract.cache.ttl
-        if not algorithm.pure or (ttl.seconds <= 0 and ttl.nanos <= 0):
-            return b""
-        same = compute_pb2.ComputeContract()
-        same.CopyFrom(contract)
-        for field in ("correlation_id", "metadata", "cache"):
-            same.ClearField(field)
-        same.algorithm_config.version = algorithm.version
-        return hashlib.sha256(same.SerializeToString(deterministic=True)).digest()
-
-    def _cached(self, key: bytes) -> compute_pb2.ComputeOutput | None:
-        until, kept = self._cache.get(key, (0.0, None)) if key else (0.0, None)
-        if kept is None or until < time.monotonic():
-            return None
-        output = compute_pb2.ComputeOutput()
-        output.CopyFrom(kept)
-        output.performance_metrics.from_cache = True
+        output.performance_metrics.worker_count = min(len(pieces), self._workers.count)
         return output
 
-    def _keep(self, key: bytes, contract: compute_pb2.ComputeContract, output: compute_pb2.ComputeOutput) -> None:
-        if not key:
-            return
-        kept = compute_pb2.ComputeOutput()
-        kept.CopyFrom(output)
-        ttl = contract.cache.ttl
-        self._cache[key] = (time.monotonic() + ttl.seconds + ttl.nanos / 1e9, kept)
-        if len(self._cache) > _CACHED_MAX:
-            self._cache.popitem(last=False)
+    async def _merged(
+        self,
+        kind: compute_pb2.ExecutorKind,
+        strategy: MergeStrategy,
+        task: Task,
+        partials: Sequence[object],
+        is_large: bool,
+    ) -> object:
+        if strategy is MergeStrategy.CONCATENATE:
+            return chunks.concatenated(partials)
+        if strategy is MergeStrategy.REDUCE:
+            plain = [task.algorithm.output.write(partial) for partial in partials]
+            return (await self._on_workers(kind, [replace(task, data=plain)], _nobody))[0]
+
+        def merge() -> object:
+            try:
+                return task.algorithm.merged(partials, task.params)
+            except OnexError:
+                raise
+            except Exception as error:
+                raise failure_of(error, task.algorithm.merge_function, task.algorithm.name) from error
+
+        return await self._here_or_in_thread(is_large, merge)
+
+    async def _on_workers(
+        self, kind: compute_pb2.ExecutorKind, tasks: Sequence[Task], progress: Progress
+    ) -> list[object]:
+        """The results of tasks, in their order; the first failure ends the wait for the others."""
+        done = 0
+        progress(0, len(tasks))
+
+        async def one(task: Task) -> object:
+            nonlocal done
+            result = await self._one(kind, task)
+            done += 1
+            progress(done, len(tasks))
+            return result
+
+        running = [asyncio.ensure_future(one(task)) for task in tasks]
+        try:
+            return list(await asyncio.gather(*running))
+        finally:
+            for entry in running:
+                entry.cancel()
+
+    async def _one(self, kind: compute_pb2.ExecutorKind, task: Task) -> object:
+        name = task.algorithm.name
+        try:
+            return await self._workers.run(kind, run, task, repeatable=task.algorithm.pure)
+        except OnexError:
+            raise
+        except WorkerDiedError as error:
+            raise ComputeFailedError(
+                f"a worker died while it ran the algorithm {name!r}", error_context={"algorithm_type": name}
+            ) from error
+        except Exception as error:
+            # `run` turns what the algorithm raises into an error of the mesh: this is the way there or back.
+            raise ComputeFailedError(
+                f"the algorithm {name!r}, its data or its result cannot be sent to another process: {error}",
+                error_context={"algorithm_type": name, "error_type": type(error).__name__},
+            ) from error
+
+    async def _here_or_in_thread(self, is_large: bool, function: Callable[[], T]) -> T:
+        if not is_large:
+            return function()
+        return await self._workers.run(_THREADS, lambda _: function(), None, repeatable=False)
 
 
-def _params(algorithm: Algorithm, contract: compute_pb2.ComputeContract) -> BaseModel | None:
-    given = from_struct(contract.algorithm_config.parameters)
-    if algorithm.params_model is None:
-        if given:
-            text = f"the algorithm {algorithm.name!r} takes no parameters"
-            raise ValidationError(text, violations=(("algorithm_config.parameters", text),))
-        return None
-    try:
-        return algorithm.params_model.model_validate(given)
-    except pydantic.ValidationError as error:
-        raise violations_error(error, "algorithm_config.parameters") from None
+def _strategy(algorithm: Algorithm, config: compute_pb2.ParallelConfig) -> MergeStrategy:
+    if config.worker_count < 1:
+        text = f"must be at least 1, not {config.worker_count}"
+        raise ValidationError(
+            f"parallel_config.worker_count {text}", violations=(("parallel_config.worker_count", text),)
+        )
+    if config.merge_strategy not in _STRATEGIES:
+        text = f"{int(config.merge_strategy)} is no merge strategy"
+        raise ValidationError(
+            f"parallel_config.merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),)
+        )
+    return chunks.strategy_of(algorithm, _STRATEGIES[config.merge_strategy])
+
+
+def _nobody(done: int, total: int) -> None:
+    """Is told of progress where nobody wants to know."""
 
 
 def _duration(seconds: float) -> Duration:

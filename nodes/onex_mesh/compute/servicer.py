@@ -10,11 +10,16 @@ import psutil
 from google.protobuf.duration_pb2 import Duration
 
 from onex.v1 import action_pb2, compute_pb2, compute_pb2_grpc
-from onex_mesh.compute.core.registry import AlgorithmRegistry
+from onex_mesh.compute.core.algorithm import Algorithm
 from onex_mesh.compute.engine import ComputeEngine
+from onex_mesh.compute.ports import Algorithms
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
+from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import to_struct
+
+PROGRESS_S = 1.0
+"""A long computation is heard of at least this often."""
 
 
 class ComputeExecutor:
@@ -24,7 +29,14 @@ class ComputeExecutor:
         self._engine = engine
 
     async def execute(self, command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
-        """Runs one computation."""
+        """Runs one computation.
+
+        Raises:
+            OnexError: It is refused or failed.
+        """
+        if not command.HasField("compute"):
+            text = f"a compute node executes computations, not {command.WhichOneof('command') or 'nothing'}"
+            raise ValidationError(text, violations=(("command_payload", text),))
         output = await self._engine.execute(
             command.compute,
             correlation_id=command.compute.correlation_id or context.correlation_id,
@@ -36,9 +48,9 @@ class ComputeExecutor:
 class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     """See the module."""
 
-    def __init__(self, engine: ComputeEngine, registry: AlgorithmRegistry) -> None:
+    def __init__(self, engine: ComputeEngine, algorithms: Algorithms) -> None:
         self._engine = engine
-        self._registry = registry
+        self._algorithms = algorithms
         self._process = psutil.Process()
 
     async def ExecuteCompute(
@@ -65,14 +77,17 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
             )
         )
         work.add_done_callback(lambda _: steps.put_nowait(None))
+        step: tuple[int, int] | None = None
         try:
-            while (step := await steps.get()) is not None:
-                elapsed = Duration()
-                elapsed.FromNanoseconds(int((time.monotonic() - began) * 1e9))
-                progress = compute_pb2.ComputeProgress(
-                    done=step[0], total=step[1], elapsed=elapsed, memory_bytes=self._process.memory_info().rss
-                )
-                yield compute_pb2.StreamComputeResponse(progress=progress)
+            while True:
+                try:
+                    step = await asyncio.wait_for(steps.get(), PROGRESS_S)
+                except TimeoutError:
+                    if step is None:
+                        continue
+                if step is None:
+                    break
+                yield compute_pb2.StreamComputeResponse(progress=self._progress(step, time.monotonic() - began))
             yield compute_pb2.StreamComputeResponse(output=await work)
         finally:
             work.cancel()
@@ -81,24 +96,32 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
         self, request: compute_pb2.ListAlgorithmsRequest, context: CallContext
     ) -> compute_pb2.ListAlgorithmsResponse:
         """Lists the algorithms with their schemas (R32)."""
-        response = compute_pb2.ListAlgorithmsResponse()
-        for algorithm in self._registry:
-            row = response.algorithms.add(
-                algorithm_type=algorithm.name,
-                version=algorithm.version,
-                description=algorithm.description,
-                pure=algorithm.pure,
-                chunkable=algorithm.chunkable,
-            )
-            schemas = (
-                (row.input_schema, algorithm.input.schema()),
-                (row.output_schema, algorithm.output.schema()),
-                (row.parameters_schema, algorithm.params_model.model_json_schema() if algorithm.params_model else None),
-            )
-            for message, schema in schemas:
-                if schema is not None:
-                    message.CopyFrom(to_struct(schema))
-        return response
+        return compute_pb2.ListAlgorithmsResponse(algorithms=[_described(found) for found in self._algorithms])
+
+    def _progress(self, step: tuple[int, int], elapsed_s: float) -> compute_pb2.ComputeProgress:
+        elapsed = Duration()
+        elapsed.FromNanoseconds(int(elapsed_s * 1e9))
+        memory_bytes = self._process.memory_info().rss
+        return compute_pb2.ComputeProgress(done=step[0], total=step[1], elapsed=elapsed, memory_bytes=memory_bytes)
+
+
+def _described(algorithm: Algorithm) -> compute_pb2.Algorithm:
+    row = compute_pb2.Algorithm(
+        algorithm_type=algorithm.name,
+        version=algorithm.version,
+        description=algorithm.description,
+        pure=algorithm.pure,
+        chunkable=algorithm.chunkable,
+    )
+    params = algorithm.params_model
+    for message, schema in (
+        (row.input_schema, algorithm.input.schema()),
+        (row.output_schema, algorithm.output.schema()),
+        (row.parameters_schema, params.model_json_schema() if params else None),
+    ):
+        if schema is not None:
+            message.CopyFrom(to_struct(schema))
+    return row
 
 
 def _deadline(context: CallContext) -> float | None:

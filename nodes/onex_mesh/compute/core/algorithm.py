@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
-from typing import Final, TypeAlias
+from enum import StrEnum
+from functools import cache
+from typing import TypeAlias
 
 from pydantic import BaseModel
 
@@ -30,13 +31,6 @@ class MergeStrategy(StrEnum):
     """The merge function of the algorithm."""
 
 
-class _Absent(Enum):
-    """What stands for a merge that was not given; None means that there is none."""
-
-    ABSENT = 0
-
-
-ABSENT: Final = _Absent.ABSENT
 Merge: TypeAlias = MergeStrategy | Function | None
 
 
@@ -113,7 +107,7 @@ class Algorithm:
         input_form = data_form(function, hints[data], f"the data {data!r}")
         if "return" not in hints:
             raise refused(function, "the return type is not annotated")
-        strategy, merge_function = _merge(merge)
+        strategy, merge_function = _merge(function, merge)
         if strategy is not None and not input_form.divisible:
             raise refused(function, f"data of type {input_form.name} cannot be cut into chunks; drop `merge`")
         return cls(
@@ -130,6 +124,11 @@ class Algorithm:
             merge_function=merge_function,
             merge_takes_params=merge_function is not None and _merge_takes_params(merge_function, params),
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Worker processes look at the function anew: what pydantic made of its annotations need not travel."""
+        merge = self.merge_function or self.merge
+        return _looked_at, (self.function, self.name, self.version, self.pure, merge)
 
     def call(self, data: object, params: BaseModel | None, context: object) -> object:
         """Calls the function.
@@ -151,6 +150,11 @@ class Algorithm:
         if self.merge_takes_params:
             return self.merge_function(list(partials), params=params)
         return self.merge_function(list(partials))
+
+
+@cache
+def _looked_at(function: Function, name: str, version: str, pure: bool, merge: Merge) -> Algorithm:
+    return Algorithm.from_function(function, name=name, version=version, pure=pure, merge=merge)
 
 
 def _checked(function: Function) -> dict[str, object]:
@@ -194,10 +198,10 @@ def _params_model(function: Function, hints: dict[str, object]) -> type[BaseMode
     raise refused(function, "`params` is annotated with a pydantic model")
 
 
-def _merge(merge: Merge) -> tuple[MergeStrategy | None, Function | None]:
+def _merge(function: Function, merge: Merge) -> tuple[MergeStrategy | None, Function | None]:
     if merge is None or isinstance(merge, MergeStrategy):
         if merge is MergeStrategy.CUSTOM:
-            raise refused(_merge, "MergeStrategy.CUSTOM is said by giving the merge function itself")
+            raise refused(function, "MergeStrategy.CUSTOM is said by giving the merge function itself")
         return merge, None
     return MergeStrategy.CUSTOM, merge
 

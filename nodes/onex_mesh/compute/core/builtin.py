@@ -12,8 +12,10 @@ from cel_expr_python import cel
 from pydantic import BaseModel, ConfigDict, Field
 
 from onex_mesh.compute.core.algorithm import MergeStrategy
+from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import json_type
 from onex_mesh.compute.core.registry import AlgorithmRegistry
+from onex_mesh.runtime.cel_environment import new_environment
 from onex_mesh.runtime.errors import ValidationError
 
 Number = int | float
@@ -61,9 +63,9 @@ def identity(data: object) -> object:
     return data
 
 
-def total(data: list[object], params: FieldParams) -> Number:
+def total(data: list[object], params: FieldParams, ctx: ComputeContext) -> Number:
     """Sum of numbers, or of a field of rows: exact for integers, correctly rounded for the rest (R45)."""
-    return exact_sum(numbers(data, params.field))
+    return exact_sum(numbers(data, params.field, ctx.offset))
 
 
 def exact_sum(values: Sequence[object]) -> Number:
@@ -110,9 +112,9 @@ def _quantile(ordered: Sequence[Number], share: float) -> float | None:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def map_rows(data: list[dict[str, object]], params: MapParams) -> list[dict[str, object]]:
+def map_rows(data: list[dict[str, object]], params: MapParams, ctx: ComputeContext) -> list[dict[str, object]]:
     """Computes fields of each row by expressions in CEL; one that only names another field renames it."""
-    environment = cel.NewEnv(variables={"row": cel.Type.DYN})
+    environment = new_environment(("row",))
     programs = {}
     for name, expression in params.fields.items():
         try:
@@ -123,7 +125,7 @@ def map_rows(data: list[dict[str, object]], params: MapParams) -> list[dict[str,
                 f"parameters.fields.{name}: {text}", violations=((f"parameters.fields.{name}", text),)
             ) from error
     rows: list[dict[str, object]] = []
-    for index, row in enumerate(data):
+    for index, row in enumerate(data, ctx.offset):
         made = dict(row) if params.keep else {}
         for name, program in programs.items():
             made[name] = _evaluate(program, row, index, name)
@@ -142,14 +144,14 @@ def _evaluate(program: cel.Expression, row: dict[str, object], index: int, name:
     return value
 
 
-def numbers(data: Sequence[object], field: str) -> list[Number]:
+def numbers(data: Sequence[object], field: str, offset: int = 0) -> list[Number]:
     """The numbers in data: the items, or a field of each row.
 
     Raises:
         ValidationError: An item has no such field, or it is not a finite number; with its path.
     """
     values: list[Number] = []
-    for index, item in enumerate(data):
+    for index, item in enumerate(data, offset):
         at = f"input_data[{index}]"
         value = item
         if field:

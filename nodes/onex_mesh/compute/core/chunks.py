@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
 from onex_mesh.compute.core.data import Table, arrow, is_table, json_type
 from onex_mesh.runtime.errors import ValidationError
 
+CHUNKS_MAX = 1_024
 
-def cut(data: object, parts: int) -> list[object]:
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some of the data.
+
+    Attributes:
+        data: A list or a table.
+        offset: How many items come before.
+    """
+
+    data: object
+    offset: int
+
+
+def cut(data: object, parts: int) -> list[Chunk]:
     """Cuts a list or a table into at most `parts` pieces, whose sizes differ by one at most; empty data is one piece.
 
     Raises:
         ValidationError: The data is neither a list nor a table.
     """
     if is_table(data):
-        return [data.slice(begin, end - begin) for begin, end in bounds(data.num_rows, parts)]
+        return [Chunk(data.slice(begin, end - begin), begin) for begin, end in bounds(data.num_rows, parts)]
     if isinstance(data, list):
-        return [data[begin:end] for begin, end in bounds(len(data), parts)]
+        return [Chunk(data[begin:end], begin) for begin, end in bounds(len(data), parts)]
     text = f"parallel work needs a list or a table, found {json_type(data)}"
     raise ValidationError(f"input_data: {text}", violations=(("input_data", text),))
 
 
 def bounds(count: int, parts: int) -> list[tuple[int, int]]:
-    """Begin and end of each piece of `count` items."""
-    parts = max(1, min(parts, count))
+    """Begin and end of each piece of `count` items; at most 1,024 pieces."""
+    parts = max(1, min(parts, count, CHUNKS_MAX))
     size, larger = divmod(count, parts)
     found = []
     begin = 0

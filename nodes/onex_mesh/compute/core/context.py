@@ -24,11 +24,13 @@ class ComputeContext:
     Attributes:
         correlation_id: The request, for the algorithm's own messages.
         deadline: When nobody waits for the result any more, on the machine's monotonic clock; None for no deadline.
+        offset: How many items of the input come before the data, which may be a chunk of it; for messages.
         cancellation: Whether the request was cancelled; in a worker process only the deadline is seen.
     """
 
     correlation_id: str = ""
     deadline: float | None = None
+    offset: int = 0
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False, compare=False)
 
     def check(self) -> None:

@@ -73,8 +73,12 @@ class DataForm:
             return None
         return self.adapter.json_schema()
 
-    def read(self, value: object) -> object:
+    def read(self, value: object, offset: int = 0) -> object:
         """Data in this form, from plain JSON, bytes or a table.
+
+        Args:
+            value: The data, or a chunk of it.
+            offset: How many items come before the chunk, for paths.
 
         Raises:
             ValidationError: It does not fit; with the path of each violation.
@@ -88,7 +92,7 @@ class DataForm:
         try:
             return self.adapter.validate_python(value)
         except pydantic.ValidationError as error:
-            raise violations_error(error, "input_data") from None
+            raise violations_error(error, "input_data", offset) from None
 
     def write(self, result: object) -> object:
         """A result of this form as plain JSON, bytes or a table.
@@ -209,13 +213,21 @@ def _rows(value: object) -> Sequence[dict[str, object]]:
     return rows
 
 
-def violations_error(error: pydantic.ValidationError, root: str) -> ValidationError:
+def violations_error(error: pydantic.ValidationError, root: str, offset: int = 0) -> ValidationError:
     """The error of the mesh that says what pydantic found: path, expectation and type of each violation, bounded."""
     rows = error.errors(include_url=False, include_context=False)
-    violations = tuple((path_of(root, row["loc"]), _description(dict(row))) for row in rows[:VIOLATIONS_MAX])
+    violations = tuple(
+        (path_of(root, _shifted(row["loc"], offset)), _description(dict(row))) for row in rows[:VIOLATIONS_MAX]
+    )
     first, text = violations[0]
     more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
     return ValidationError(f"{first}: {text}{more}", violations=violations, error_context={"total": len(rows)})
+
+
+def _shifted(parts: tuple[int | str, ...], offset: int) -> tuple[int | str, ...]:
+    if offset and parts and isinstance(parts[0], int):
+        return (parts[0] + offset, *parts[1:])
+    return parts
 
 
 def path_of(root: str, parts: tuple[int | str, ...]) -> str:

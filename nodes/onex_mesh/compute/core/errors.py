@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import traceback
 
-from onex_mesh.runtime.errors import ComputeFailedError, OnexError
+from onex_mesh.runtime.definition import place_of
+from onex_mesh.runtime.errors import ComputeFailedError
+
+_CHARS_MAX = 500
 
 
-def failure_of(error: BaseException, algorithm: str) -> OnexError:
-    """The error of the mesh for an exception of an algorithm; one of the mesh's own is passed on."""
-    if isinstance(error, OnexError):
-        return error
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    failed = ComputeFailedError(
-        f"the algorithm {algorithm!r} failed{place}: {text}",
-        error_context={"algorithm_type": algorithm, "error_type": type(error).__name__},
+def failure_of(error: Exception, function: object, algorithm: str) -> ComputeFailedError:
+    """The error of the mesh for an exception of an algorithm.
+
+    Args:
+        error: The exception.
+        function: What was called: the algorithm or its merge.
+        algorithm: Name of the algorithm.
+    """
+    place = _place_in(error, function)
+    kind = type(error).__name__
+    text = f"{kind}: {error}" if str(error) else kind
+    return ComputeFailedError(
+        f"the algorithm {algorithm!r} failed at {place}: {text[:_CHARS_MAX]}",
+        error_context={"algorithm_type": algorithm, "error_type": kind, "place": place},
     )
-    failed.__cause__ = error
-    return failed
+
+
+def _place_in(error: Exception, function: object) -> str:
+    """The innermost line that belongs to the file of the function that was called."""
+    code = getattr(function, "__code__", None)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if code is not None and frame.filename == code.co_filename:
+            return f"{frame.filename}:{frame.lineno}"
+    return place_of(function)

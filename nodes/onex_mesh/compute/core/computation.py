@@ -1,0 +1,97 @@
+"""One computation from contract to output, but for where its parts run (R29–R39)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pydantic
+from pydantic import BaseModel
+
+from onex.v1 import compute_pb2
+from onex_mesh.compute.core.algorithm import Algorithm
+from onex_mesh.compute.core.context import ComputeContext
+from onex_mesh.compute.core.data import violations_error
+from onex_mesh.compute.core.errors import failure_of
+from onex_mesh.compute.core.output import read_data, size_of, write_result
+from onex_mesh.compute.core.validation import validate_input
+from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
+from onex_mesh.runtime.payload import from_struct
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A call of an algorithm on data or a chunk of it. Can be sent to a worker process."""
+
+    algorithm: Algorithm
+    data: object
+    params: BaseModel | None
+    context: ComputeContext
+
+
+def prepared(contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext) -> Task:
+    """The task of a contract: its data read and checked, its parameters too.
+
+    Raises:
+        ValidationError: They do not fit; with all violations and their paths (R36, R37).
+    """
+    data = read_data(contract.input_data)
+    rules = contract.input_validation
+    validate_input(data, rules.required_fields, rules.data_types)
+    return Task(algorithm, data, _params(algorithm, contract), context)
+
+
+def run(task: Task) -> object:
+    """Calls the algorithm. Runs wherever the engine sends it.
+
+    Raises:
+        OnexError: The data does not fit the algorithm, or it failed.
+    """
+    algorithm, context = task.algorithm, task.context
+    context.check()
+    try:
+        return algorithm.call(algorithm.input.read(task.data, context.offset), task.params, context)
+    except OnexError:
+        raise
+    except Exception as error:
+        raise failure_of(error, algorithm.function, algorithm.name) from error
+
+
+def finished(
+    contract: compute_pb2.ComputeContract, algorithm: Algorithm, result: object, correlation_id: str
+) -> compute_pb2.ComputeOutput:
+    """The output for a result, without how long it took.
+
+    Raises:
+        ComputeFailedError: The result is not of the type that the algorithm declares.
+        ValidationError: It cannot be put in the format asked for; with the path of what cannot.
+    """
+    try:
+        value = algorithm.output.write(result)
+    except ValueError as error:
+        raise ComputeFailedError(
+            f"the result of the algorithm {algorithm.name!r} is refused: {error}",
+            error_context={"algorithm_type": algorithm.name},
+        ) from None
+    return compute_pb2.ComputeOutput(
+        correlation_id=correlation_id,
+        processed_data=write_result(value, contract.output_transformation.format),
+        performance_metrics=compute_pb2.PerformanceMetrics(
+            data_size=size_of(value),
+            algorithm_type=algorithm.name,
+            algorithm_version=algorithm.version,
+            worker_count=1,
+        ),
+    )
+
+
+def _params(algorithm: Algorithm, contract: compute_pb2.ComputeContract) -> BaseModel | None:
+    given = from_struct(contract.algorithm_config.parameters)
+    if algorithm.params_model is None:
+        if given:
+            text = f"the algorithm {algorithm.name!r} takes no parameters"
+            raise ValidationError(text, violations=(("algorithm_config.parameters", text),))
+        return None
+    try:
+        return algorithm.params_model.model_validate(given)
+    except pydantic.ValidationError as error:
+        raise violations_error(error, "algorithm_config.parameters") from None
