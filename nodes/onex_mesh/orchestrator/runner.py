@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -259,7 +259,13 @@ class WorkflowRunner:
         self._at_risk_s += actions.work_s(output)
         self._evolve(machine.Succeeded(index, has_intents=bool(emitted)))
 
-    def _step_failed(self, index: int, error: common_pb2.OnexError, executed_by: str) -> None:
+    def _step_failed(
+        self,
+        index: int,
+        error: common_pb2.OnexError,
+        executed_by: str,
+        intent_results: Sequence[intent_pb2.IntentResult] = (),
+    ) -> None:
         error.correlation_id = error.correlation_id or self._contract.correlation_id
         chance = random.random()  # noqa: S311  # spreads retries, guards nothing
         self._evolve(machine.Failed(index, error, time.time(), chance))
@@ -273,6 +279,7 @@ class WorkflowRunner:
                 attempts=after.attempts,
                 error=error,
                 executed_by=executed_by,
+                intent_results=intent_results,
             )
         )
 
@@ -288,8 +295,7 @@ class WorkflowRunner:
         done = {row.intent_id for row in rows if row.status == intent_pb2.INTENT_STATUS_COMPLETED}
         self._due[index] = [intent for intent in self._due[index] if intent.intent_id not in done]
         if error is not None:
-            self._keep(workflow_pb2.StepResult(step_id=step.step_id, intent_results=rows, attempts=attempts))
-            self._step_failed(index, error, result.executed_by)
+            self._step_failed(index, error, result.executed_by, rows)
             return
         self._keep(
             workflow_pb2.StepResult(
