@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.orchestrator.core.policy import FailurePolicy, compile_policy
 from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.payload import require_shallow
 from onex_mesh.runtime.templates import CommandTemplate, ValueTemplate, compile_command, compile_value
 
 STEPS_MAX = 1_000
@@ -90,7 +91,7 @@ def compile_plan(contract: workflow_pb2.OrchestratorContract) -> Plan:
         ValidationError: With every violation found and the path of its field.
     """
     config = contract.workflow_config
-    violations = list(_violations_of(config))
+    violations = [*_too_deep(contract), *_violations_of(config)]
     steps: list[PlannedStep] = []
     index_of = {step.step_id: index for index, step in enumerate(config.steps)}
     if not violations:
@@ -128,6 +129,18 @@ def compile_plan(contract: workflow_pb2.OrchestratorContract) -> Plan:
 def seconds(duration: Duration) -> float:
     """A protobuf duration in seconds."""
     return float(duration.seconds) + duration.nanos / 1e9
+
+
+def _too_deep(contract: workflow_pb2.OrchestratorContract) -> Iterator[tuple[str, str]]:
+    """JSON that came in but is too deep to go on: in a chain, or in a frame, no parser would take it."""
+    values = [("initial_state", contract.initial_state.json)]
+    for index, step in enumerate(contract.workflow_config.steps):
+        values += ((f"workflow_config.steps[{index}].parameters.{k}", v) for k, v in step.parameters.fields.items())
+    for path, value in values:
+        try:
+            require_shallow(value, path)
+        except ValidationError as error:
+            yield from error.violations
 
 
 def _violations_of(config: workflow_pb2.WorkflowConfig) -> Iterator[tuple[str, str]]:
