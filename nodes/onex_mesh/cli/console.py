@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,11 +20,24 @@ _VIOLATIONS_SHOWN = 20
 _WIDTH_PIPED = 400
 
 
-def results() -> Console:
-    """The console for results. Made anew each time, so that it follows a redirected stdout."""
-    # What reads a pipe has no width to fit into: rows are not to be folded for it.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_PIPED
-    return Console(file=sys.stdout, soft_wrap=True, highlight=False, width=width)
+def print_table(grid: Table) -> None:
+    """Writes a table to stdout. What reads a pipe has no width to fit into: rows are not folded for it."""
+    if sys.stdout.isatty():
+        Console(highlight=False).print(grid)
+        return
+    width = None if "COLUMNS" in os.environ else _WIDTH_PIPED
+    console = Console(file=io.StringIO(), highlight=False, width=width)
+    with console.capture() as captured:
+        console.print(grid)
+    # Rich fills rows up with spaces.
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Writes names and values to stdout, a line each, however long."""
+    width = max(len(name) for name, _ in facts)
+    sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in facts))
 
 
 def notes() -> Console:

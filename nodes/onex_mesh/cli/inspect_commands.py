@@ -11,7 +11,7 @@ from onex.v1 import action_pb2, common_pb2, node_pb2, orchestrator_pb2, workflow
 from onex_mesh.app.plain_form import to_plain
 from onex_mesh.cli import exit_codes
 from onex_mesh.cli.client import MeshClient
-from onex_mesh.cli.console import notes, print_json, results, status_text, table
+from onex_mesh.cli.console import notes, print_json, print_table, status_text, table
 from onex_mesh.cli.options import (
     READY_FILE_DEFAULT,
     AddressOption,
@@ -147,7 +147,7 @@ def list_workflows(
                 time_text(workflow.updated_at),
                 ", ".join(workflow.fsm_states[key] for key in sorted(workflow.fsm_states)),
             )
-        results().print(grid)
+        print_table(grid)
     if more:
         notes().print(f"there may be more; --limit shows more than {limit}")
 
@@ -205,7 +205,7 @@ def history(
                 str(commit.fencing_token or ""),
                 time_text(commit.committed_at),
             )
-        results().print(grid)
+        print_table(grid)
     if not valid:
         notes().print("[bold red]error:[/] the chain of records is broken: a record was changed or is missing")
         return exit_codes.REFUSED
@@ -257,7 +257,7 @@ def nodes(
             time_text(node.started_at),
             ", ".join(node.capabilities),
         )
-    results().print(grid)
+    print_table(grid)
 
 
 @shielded
@@ -294,7 +294,7 @@ def lease(
                 time_text(held.expires_at),
                 duration_text(held.ttl) if held.HasField("ttl") else "",
             )
-            results().print(grid)
+            print_table(grid)
             return None
 
     plain = run_async(work())

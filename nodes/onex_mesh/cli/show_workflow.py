@@ -7,7 +7,7 @@ import json
 from onex.v1 import workflow_pb2
 from onex_mesh.app.plain_form import payload_plain
 from onex_mesh.cli import exit_codes
-from onex_mesh.cli.console import notes, print_json, results, table
+from onex_mesh.cli.console import notes, print_facts, print_json, print_table
 from onex_mesh.cli.options import OutputForm
 from onex_mesh.cli.workflow_view import duration_text, result_plain, status_name, steps_table, time_text
 
@@ -35,25 +35,22 @@ def show_result(workflow: workflow_pb2.Workflow, result: workflow_pb2.Orchestrat
 
 def show_tables(workflow: workflow_pb2.Workflow, result: workflow_pb2.OrchestrationResult) -> None:
     """Writes a workflow as tables for people."""
-    facts = table("", "")
-    facts.show_header = False
-    facts.add_row("workflow", workflow.workflow_id)
-    facts.add_row("definition", workflow.name)
-    facts.add_row("status", status_name(workflow.status))
-    facts.add_row("epoch", str(workflow.epoch))
-    facts.add_row("correlation id", workflow.correlation_id)
-    facts.add_row("owner", workflow.owner or "none")
-    facts.add_row("started", time_text(workflow.started_at))
-    facts.add_row("updated", time_text(workflow.updated_at))
+    facts = [
+        ("workflow", workflow.workflow_id),
+        ("definition", workflow.name),
+        ("status", status_name(workflow.status)),
+        ("epoch", str(workflow.epoch)),
+        ("correlation id", workflow.correlation_id),
+        ("owner", workflow.owner or "none"),
+        ("started", time_text(workflow.started_at)),
+        ("updated", time_text(workflow.updated_at)),
+    ]
     if result.HasField("total_execution_time"):
-        facts.add_row("took", duration_text(result.total_execution_time))
-    for key in sorted(workflow.fsm_states):
-        facts.add_row(f"state {key!r}", workflow.fsm_states[key])
+        facts.append(("took", duration_text(result.total_execution_time)))
+    facts += [(f"state {key!r}", workflow.fsm_states[key]) for key in sorted(workflow.fsm_states)]
     if result.HasField("output"):
-        facts.add_row("output", json.dumps(payload_plain(result.output), ensure_ascii=False))
+        facts.append(("output", json.dumps(payload_plain(result.output), ensure_ascii=False)))
     if workflow.HasField("error"):
-        facts.add_row("error", f"{workflow.error.reason}: {workflow.error.message}")
-    console = results()
-    console.print(facts)
-    console.print()
-    console.print(steps_table(workflow, {row.step_id: row for row in result.step_results}))
+        facts.append(("error", f"{workflow.error.reason}: {workflow.error.message}"))
+    print_facts([*facts, ("", "")])
+    print_table(steps_table(workflow, {row.step_id: row for row in result.step_results}))
