@@ -154,7 +154,9 @@ def test_what_is_no_export_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE.exists(), reason="optional: no sample of real orders is there; ONEX_SAMPLE_ORDERS names it")
+@pytest.mark.skipif(
+    not SAMPLE.exists(), reason="optional: no sample of real orders is there; ONEX_SAMPLE_ORDERS names it"
+)
 def test_real_orders(tmp_path: Path) -> None:
     """Issue 2 §5: the same code takes a shop's real export, with its cancellations, guests and odd lines."""
     out = run(tmp_path / "out", "--orders", str(SAMPLE), "--concurrency", "16", "--orchestrators", "2")
