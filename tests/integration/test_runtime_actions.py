@@ -288,11 +288,15 @@ async def test_a_failing_link_ends_the_chain_and_keeps_what_was_done(
     assert gate.begun == 1
 
 
-async def test_nothing_of_an_unexpected_exception_leaves_the_node(serve: Callable[..., Awaitable[Caller]]) -> None:
-    """R149, R150: the client is told INTERNAL and the correlation id; the cause is in the log only."""
+@pytest.mark.parametrize("fault", [RuntimeError("password=hunter2"), SystemExit("password=hunter2")])
+async def test_nothing_of_an_unexpected_exception_leaves_the_node(
+    serve: Callable[..., Awaitable[Caller]], fault: BaseException
+) -> None:
+    """R149, R150: the client is told INTERNAL and the correlation id; the cause is in the log only. Code that calls
+    exit() does not end the node."""
 
     async def behaviour(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
-        raise RuntimeError("password=hunter2")
+        raise fault
 
     caller = await serve(behaviour)
     own = await caller.own()

@@ -52,6 +52,8 @@ class Service(compute_pb2_grpc.ComputeServiceServicer):
         match request.contract.algorithm_config.algorithm_type:
             case "raise":
                 raise RuntimeError("password=hunter2")
+            case "exit":
+                raise SystemExit("password=hunter2")
             case "timeout":
                 raise TimeoutError("a socket's own")
             case "refuse":
@@ -233,6 +235,7 @@ async def test_errors_arrive_as_themselves(mesh: InProcessMesh) -> None:
     expected = {
         "refuse": (grpc.StatusCode.INVALID_ARGUMENT, "VALIDATION_FAILED"),
         "raise": (grpc.StatusCode.INTERNAL, "INTERNAL"),
+        "exit": (grpc.StatusCode.INTERNAL, "INTERNAL"),
         "timeout": (grpc.StatusCode.INTERNAL, "INTERNAL"),
         "long": (grpc.StatusCode.ABORTED, "STEP_FAILED"),
     }

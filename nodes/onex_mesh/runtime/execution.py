@@ -183,7 +183,7 @@ class Executions:
                 error = CancelledError("the action was cancelled")
         except OnexError as raised:
             error = raised
-        except Exception as cause:  # whatever user code raises must not end the stream
+        except (Exception, SystemExit) as cause:  # whatever user code does must end neither stream nor node
             log.error("an action failed unexpectedly", action_id=action.action_id, exc_info=cause)
             error = InternalError("the action failed unexpectedly; see the node's log")
         if error is not None:

@@ -157,7 +157,7 @@ class _Call:
             except grpc.aio.AbortError:
                 error_type = "ABORTED"
                 raise
-            except Exception as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
                 known = self._known(error, is_late=limit.expired())
                 error_type = known.reason
                 await self._owner.abort(context, known, correlation_id)
@@ -199,7 +199,7 @@ class _Call:
             except grpc.aio.AbortError:
                 error_type = "ABORTED"
                 raise
-            except Exception as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # the border: nothing unexpected may reach clients
                 known = self._known(error, is_late=limit.expired())
                 error_type = known.reason
                 await self._owner.abort(context, known, correlation_id)
@@ -218,7 +218,7 @@ class _Call:
         _fill_in(request, correlation_id)
         return correlation_id
 
-    def _known(self, error: Exception, *, is_late: bool) -> OnexError:
+    def _known(self, error: Exception | SystemExit, *, is_late: bool) -> OnexError:
         if isinstance(error, OnexError):
             log.info("a call was refused", method=self._method, reason=error.reason, why=error.message)
             return error
