@@ -216,9 +216,10 @@ async def test_skip_goes_on(mesh: InProcessMesh) -> None:
 
 async def test_abort_carries_the_chain_and_cancels_siblings(mesh: InProcessMesh) -> None:
     """R104, R109, R151, R152, R163: the call ends with every error and its node; siblings under way are cancelled."""
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def hang(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        begun.set()
         try:
             await asyncio.sleep(30)
         except asyncio.CancelledError:
@@ -227,6 +228,7 @@ async def test_abort_carries_the_chain_and_cancels_siblings(mesh: InProcessMesh)
         return await echo(command, context)
 
     async def refuse(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        await begun.wait()
         raise errors.EffectFailedError("refused")
 
     await mesh.add(ScriptedNode(COMPUTE, hang))

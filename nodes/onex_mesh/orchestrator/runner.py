@@ -18,16 +18,12 @@ import structlog
 from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_lease import Ownership, Session
 from onex_mesh.orchestrator.core import actions, machine, records
+from onex_mesh.orchestrator.core.draft import Draft, first_state, start_record
 from onex_mesh.orchestrator.core.plan import Plan
 from onex_mesh.orchestrator.ports import ActionDispatcher, WorkflowJournal
 from onex_mesh.runtime import errors
 
 log = structlog.get_logger(__name__)
-
-WORK_AT_RISK_S = 0.05
-"""Uncommitted work of pure steps that makes a commit worth its cost."""
-BYTES_AT_RISK = 512 * 1024
-"""Uncommitted result bytes that make a commit due: a transaction of etcd is bounded."""
 
 _FENCED = frozenset(("LEASE_EXPIRED", "LEASE_INVALID", "EPOCH_MISMATCH"))
 _ETCD_RETRY_S = 0.2
@@ -91,26 +87,18 @@ class WorkflowRunner:
         self._due: dict[int, list[intent_pb2.Intent]] = {}
         self._began = time.monotonic()
         if state is not None:
-            self._committed: machine.Progress | None = records.read_progress(state)
-            self._progress = machine.recover(records.forget_omitted(plan, self._committed, self._results))
-            self._state = state
+            committed = records.read_progress(state)
+            self._progress = machine.recover(records.forget_omitted(plan, committed, self._results))
+            self._draft = Draft(plan, state, committed)
             for step_id, intents in recovered.due.items() if recovered is not None else ():
                 self._due[plan.index_of[step_id]] = list(intents)
         else:
-            self._committed = None
             self._progress = machine.begin(plan)
-            self._state = self._fresh_state()
-        self._worked_s = records_seconds(self._state)
+            self._draft = Draft(plan, first_state(plan, contract, start_action_id, time.time()), None)
         self._handed: dict[str, Handed] = {}
         self._inbox: list[action_pb2.ActionResult] = []
         self._wake = asyncio.Event()
         self._stop: machine.Stopped | None = None
-        # What the next commit will hold.
-        self._new_records: list[action_pb2.ActionRecord] = []
-        self._new_results: list[workflow_pb2.StepResult] = []
-        self._new_intents: list[intent_pb2.Intent] = []
-        self._new_bytes = 0
-        self._at_risk_s = 0.0
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
         """The epoch of the first commit by this runner, once it is made."""
@@ -163,7 +151,7 @@ class WorkflowRunner:
                 return None
         leaving = [self._hand_out_effect(step, now) for step in decision.effects]
         leaving += [self._hand_out_intents(step, now) for step in decision.intents]
-        if leaving or self._ownership is None or self._commit_is_due():
+        if leaving or self._ownership is None or self._draft.is_due:
             await self._commit()
             for action, service_name in filter(None, leaving):
                 self._send(action, service_name)
@@ -186,7 +174,7 @@ class WorkflowRunner:
     def _deadline(self) -> float | None:
         if not self._plan.timeout_s:
             return None
-        return records.instant(self._state.started_at) + self._plan.timeout_s
+        return records.instant(self._draft.state.started_at) + self._plan.timeout_s
 
     # Events
 
@@ -247,16 +235,15 @@ class WorkflowRunner:
         emitted: list[intent_pb2.Intent] = []
         if output.HasField("reduction"):
             emitted = actions.emitted_intents(step, output, self._contract.correlation_id)
-            self._state.reducer_states[step.state_key].CopyFrom(actions.reducer_state(step, output))
+            self._draft.state.reducer_states[step.state_key].CopyFrom(actions.reducer_state(step, output))
             if emitted:
                 status = workflow_pb2.STEP_STATUS_EXECUTING_INTENTS
                 self._due[index] = emitted
-                self._new_intents.extend(emitted)
+                self._draft.add_intents(emitted)
         result = actions.step_result(output, status, attempts, executed_by)
         if result.HasField("result"):
             self._inputs.add(step.step_id, result.result)
-        self._keep(result)
-        self._at_risk_s += actions.work_s(output)
+        self._keep(result, actions.work_s(output))
         self._evolve(machine.Succeeded(index, has_intents=bool(emitted)))
 
     def _step_failed(
@@ -310,11 +297,9 @@ class WorkflowRunner:
     def _evolve(self, event: machine.Event) -> None:
         self._progress = machine.evolve(self._plan, self._progress, event)
 
-    def _keep(self, result: workflow_pb2.StepResult) -> None:
+    def _keep(self, result: workflow_pb2.StepResult, work_s: float = 0.0) -> None:
         self._results.add(result)
-        kept = records.without_large_result(result)
-        self._new_results.append(kept)
-        self._new_bytes += kept.ByteSize()
+        self._draft.add_result(result, work_s)
 
     # Handing out
 
@@ -341,7 +326,7 @@ class WorkflowRunner:
         self._evolve(machine.Dispatched(group))
         try:
             if command is None:
-                command = self._inputs.command(steps[0], self._state.reducer_states)
+                command = self._inputs.command(steps[0], self._draft.state.reducer_states)
         except errors.ValidationError as error:
             self._step_failed(group[0], _own_error(error), "")
             self._wake.set()
@@ -355,7 +340,7 @@ class WorkflowRunner:
         step = self._plan.steps[index]
         self._evolve(machine.Dispatched((index,)))
         try:
-            command = self._inputs.command(step, self._state.reducer_states)
+            command = self._inputs.command(step, self._draft.state.reducer_states)
         except errors.ValidationError as error:
             self._step_failed(index, _own_error(error), "")
             return None
@@ -376,7 +361,7 @@ class WorkflowRunner:
     def _remember(self, action: action_pb2.Action, steps: tuple[int, ...], *, intents: bool = False) -> None:
         record = actions.record_of(action)
         self._handed[action.action_id] = Handed(steps, record, intents)
-        self._new_records.append(record)
+        self._draft.add_action(record)
 
     def _send(self, action: action_pb2.Action, service_name: str) -> None:
         own = self._ownership
@@ -400,11 +385,6 @@ class WorkflowRunner:
         self._handed.clear()
 
     # Committing
-
-    def _commit_is_due(self) -> bool:
-        if self._plan.every_step and self._new_results:
-            return True
-        return self._at_risk_s >= WORK_AT_RISK_S or self._new_bytes >= BYTES_AT_RISK
 
     async def _commit(self, output: common_pb2.Payload | None = None) -> None:
         """Commits what is known. An etcd that is away is waited for as long as the session lasts."""
@@ -433,7 +413,7 @@ class WorkflowRunner:
                 if output is None and not record.results and not record.intents:
                     raise
                 record, output, final = self._give_up(error), None, True
-        self._committed = self._progress
+        self._draft.committed(self._progress)
         if not self.started.done():
             self.started.set_result(self._ownership.epoch)
 
@@ -445,39 +425,12 @@ class WorkflowRunner:
 
     def _record(self, output: common_pb2.Payload | None) -> workflow_pb2.Commit:
         now = time.time()
-        epoch = self._epoch() + 1
-        brought = {self._plan.index_of[row.step_id]: epoch for row in self._new_results if row.HasField("result")}
-        records.write_steps(self._state, self._progress, self._committed, brought)
-        self._state.updated_at.CopyFrom(records.timestamp(now))
-        self._state.execution_time.CopyFrom(records.duration(self._worked_s + time.monotonic() - self._began))
-        record = workflow_pb2.Commit(
-            workflow_id=self.workflow_id,
-            actions=self._new_records,
-            results=self._new_results,
-            intents=self._new_intents,
-            state=self._state,
-            output=output,
-        )
+        worked_s = time.monotonic() - self._began
+        record = self._draft.sealed(self._progress, self._epoch() + 1, now=now, worked_s=worked_s, output=output)
         if self._ownership is None:
             record.contract.CopyFrom(self._contract)
-            record.actions.insert(0, self._start_record(now))
-        self._new_records = []
-        self._new_results = []
-        self._new_intents = []
-        self._new_bytes = 0
-        self._at_risk_s = 0.0
+            record.actions.insert(0, start_record(self._contract, self._start_action_id, now))
         return record
-
-    def _start_record(self, now: float) -> action_pb2.ActionRecord:
-        action = action_pb2.Action(
-            action_id=self._start_action_id,
-            action_type=action_pb2.ACTION_TYPE_START_WORKFLOW,
-            correlation_id=self._contract.correlation_id,
-            issued_at=records.timestamp(now),
-            workflow_id=self.workflow_id,
-            target_node=common_pb2.NODE_KIND_REDUCER,
-        )
-        return action_pb2.ActionRecord(action=action, status=action_pb2.ACTION_STATUS_COMPLETED)
 
     def _give_up(self, error: errors.PayloadTooLargeError) -> workflow_pb2.Commit:
         """What cannot be committed cannot go on: aborts the workflow with a record that fits."""
@@ -503,27 +456,11 @@ class WorkflowRunner:
         if self._progress.status != workflow_pb2.WORKFLOW_STATUS_COMPLETED:
             output = None
         return Outcome(
-            state=self._state,
+            state=self._draft.state,
             epoch=self._ownership.epoch,
             lease_id=self._ownership.lease_id,
-            result=records.orchestration_result(self._contract, self._state, self._results, output),
+            result=records.orchestration_result(self._contract, self._draft.state, self._results, output),
         )
-
-    def _fresh_state(self) -> workflow_pb2.WorkflowState:
-        return workflow_pb2.WorkflowState(
-            workflow_id=self.workflow_id,
-            correlation_id=self._contract.correlation_id,
-            name=self._plan.name,
-            status=workflow_pb2.WORKFLOW_STATUS_RUNNING,
-            contract_digest=records.contract_digest(self._contract),
-            started_at=records.timestamp(time.time()),
-            start_action_id=self._start_action_id,
-        )
-
-
-def records_seconds(state: workflow_pb2.WorkflowState) -> float:
-    """Seconds that earlier owners worked on a workflow."""
-    return float(state.execution_time.seconds) + state.execution_time.nanos / 1e9
 
 
 def _own_error(error: errors.OnexError) -> common_pb2.OnexError:
