@@ -37,6 +37,7 @@ class LocalWorkers:
         self._pools: dict[compute_pb2.ExecutorKind, Executor] = {}
         self._alone: Executor | None = None
         self._one_suspect = asyncio.Lock()
+        self._is_closed = False
 
     @property
     def count(self) -> int:
@@ -53,7 +54,7 @@ class LocalWorkers:
             return await loop.run_in_executor(pool, function, argument)
         except BrokenExecutor as error:
             self._drop(kind, pool)
-            if not repeatable:
+            if not repeatable or self._is_closed:
                 raise WorkerDiedError from error
         async with self._one_suspect:
             if self._alone is None:
@@ -67,6 +68,7 @@ class LocalWorkers:
 
     def close(self) -> None:
         """Ends the workers; what they are at is given up."""
+        self._is_closed = True
         for pool in (*self._pools.values(), self._alone):
             if pool is not None:
                 _end(pool)
