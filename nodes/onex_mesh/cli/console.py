@@ -37,7 +37,7 @@ def print_table(grid: Table) -> None:
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Writes names and values to stdout, a line each, however long."""
     width = max(len(name) for name, _ in facts)
-    sys.stdout.write("".join(f"{name:<{width}}  {value}\n" for name, value in facts))
+    sys.stdout.write("".join(f"{name:<{width}}  {value}".rstrip() + "\n" for name, value in facts))
 
 
 def notes() -> Console:

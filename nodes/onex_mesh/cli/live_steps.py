@@ -24,12 +24,15 @@ class LiveSteps:
 
     Args:
         enabled: False shows nothing.
+        transient: Take the table away at the end, because another one follows.
     """
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, transient: bool = False) -> None:
         self._console = notes()
         self._enabled = enabled
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal and enabled else None
+        self._live: Live | None = None
+        if enabled and self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=transient)
         self._results: dict[str, workflow_pb2.StepResult] = {}
 
     def __enter__(self) -> LiveSteps:

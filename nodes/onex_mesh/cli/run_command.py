@@ -131,7 +131,7 @@ def watch(
 async def _follow(client: MeshClient, workflow_id: str, *, live: bool, output: OutputForm, after_epoch: int = 0) -> int:
     """Watches a workflow to its end and shows the result; the exit code says how it ended."""
     last: orchestrator_pb2.WatchWorkflowResponse | None = None
-    with LiveSteps(enabled=live) as steps:
+    with LiveSteps(enabled=live, transient=output is OutputForm.TABLE) as steps:
         async for update in client.watch(workflow_id, after_epoch=after_epoch):
             steps.show(update)
             last = update

@@ -12,7 +12,7 @@ import psutil
 from onex_mesh.cli.dev.child import ChildFailedError
 from onex_mesh.cli.dev.mesh import MeshNode, ProcessMesh
 
-_PAUSE_FIRST_S = 0.5
+_POLL_S = 0.2
 _PAUSE_MAX_S = 8.0
 _FAILURES_MAX = 5
 _STEADY_S = 30.0
@@ -27,13 +27,23 @@ class Supervisor:
         mesh: The mesh, started.
         report: Takes what is to be said, and the last log lines of the process it is about.
         forgiving: Never give up on a node that fails: a change of its code is awaited instead.
+        pause_first_s: Pause before the first restart, in seconds; it doubles with each failure in a row.
     """
 
-    def __init__(self, mesh: ProcessMesh, report: Callable[[str, list[str]], None], *, forgiving: bool = False) -> None:
+    def __init__(
+        self,
+        mesh: ProcessMesh,
+        report: Callable[[str, list[str]], None],
+        *,
+        forgiving: bool = False,
+        pause_first_s: float = 0.5,
+    ) -> None:
         self._mesh = mesh
         self._report = report
         self._forgiving = forgiving
         self._restarting = False
+        self._settled: set[int] = set()
+        self._pause_first_s = pause_first_s
 
     async def run(self) -> None:
         """Watches until it is cancelled.
@@ -63,6 +73,7 @@ class Supervisor:
             return True
         except ChildFailedError as error:
             self._report(f"{error.message}; waiting for the next change", error.child.last_lines())
+            self._settled.update(node.child.pid for node in self._mesh.nodes if not node.child.is_running)
             return False
         finally:
             self._restarting = False
@@ -70,29 +81,33 @@ class Supervisor:
     async def _keep(self, node: MeshNode) -> None:
         failures = 0
         while True:
-            if not node.child.is_running:
-                await asyncio.sleep(_PAUSE_FIRST_S)  # a restart of all is under way, or a change is awaited
+            if self._restarting or node.child.pid in self._settled:
+                await asyncio.sleep(_POLL_S)
                 continue
             code = await node.child.wait()
             if self._restarting:
                 continue
+            self._settled.add(node.child.pid)
             failures = 0 if time.monotonic() - node.child.started_at > _STEADY_S else failures + 1
-            pause_s = min(_PAUSE_FIRST_S * 2 ** max(failures - 1, 0), _PAUSE_MAX_S)
-            if self._forgiving and failures > _FAILURES_MAX:
+            if failures <= _FAILURES_MAX:
+                await self._start_again(node, code, failures)
+            elif self._forgiving:
                 self._report(f"{node.name} keeps ending ({_ending(code)}); waiting for a change", [])
-                continue
-            if failures > _FAILURES_MAX:
+            else:
                 raise ChildFailedError(node.child, f"{node.name} ended {failures} times in a row; giving up")
-            self._report(
-                f"{node.name} ended ({_ending(code)}); starting it again in {pause_s:g} s", node.child.last_lines()
-            )
-            await asyncio.sleep(pause_s)
-            if not self._restarting and not node.child.is_running:
-                await node.child.start()
-                # Where it does not come up it has ended, which the next turn reports.
-                with contextlib.suppress(ChildFailedError):
-                    await node.child.wait_ready(_RESTART_TIMEOUT_S)
-                    self._report(f"{node.name} serves again", [])
+
+    async def _start_again(self, node: MeshNode, code: int, failures: int) -> None:
+        pause_s = min(self._pause_first_s * 2 ** max(failures - 1, 0), _PAUSE_MAX_S)
+        said = f"{node.name} ended ({_ending(code)}); starting it again in {pause_s:g} s"
+        self._report(said, node.child.last_lines())
+        await asyncio.sleep(pause_s)
+        if self._restarting or node.child.is_running:
+            return
+        await node.child.start()
+        # Where it does not come up it has ended, which is seen next.
+        with contextlib.suppress(ChildFailedError):
+            await node.child.wait_ready(_RESTART_TIMEOUT_S)
+            self._report(f"{node.name} serves again", [])
 
 
 def _has_ended(pid: int) -> bool:
