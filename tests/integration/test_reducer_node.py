@@ -258,22 +258,6 @@ async def test_other_commands_are_refused(mesh: InProcessMesh, node: NodeServer,
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_link_of_a_chain_that_is_no_reduction_is_refused(
-    mesh: InProcessMesh, node: NodeServer, owned: Ownership
-) -> None:
-    """R139: what a chain holds is checked when its turn comes; the links before it are kept."""
-    chain = action_pb2.CommandChain()
-    chain.links.add(step_id="place", command=action_pb2.Command(reduction=place_order()))
-    wrong = chain.links.add(step_id="wrong")
-    wrong.command.compute.algorithm_config.algorithm_type = "sum"
-    stub = action_pb2_grpc.ActionServiceStub(mesh.channel(node))
-    request = action_pb2.ExecuteActionRequest(action=action(owned, action_pb2.Command(chain=chain)))
-    result = (await stub.ExecuteAction(request)).result
-    assert result.status == action_pb2.ACTION_STATUS_FAILED
-    assert [output.step_id for output in result.outputs] == ["place"]
-    assert result.error.message == "a reducer node executes reductions, not compute"
-
-
 async def test_links_of_a_chain_have_ids_of_their_own(mesh: InProcessMesh, node: NodeServer, owned: Ownership) -> None:
     """F13, R73: two reducers in one action never give the same id or key to two intents."""
     chain = action_pb2.CommandChain()

@@ -442,6 +442,17 @@ def test_frozen_fields_keep_any_json_and_can_be_hashed(value: object, counts: di
     assert (bag.counts | {"a": 1})["a"] == 1
 
 
+def overflow(state: Bag) -> Bag:
+    return Bag(anything=(1e308 * 10,))
+
+
+def test_an_infinity_is_never_stored_as_nothing() -> None:
+    """F22: it is no JSON, and is refused instead of becoming null."""
+    body = {"state_model": Bag, "go": staticmethod(transition("GO", source="*", target=None)(overflow))}
+    with pytest.raises(StateConsistencyError, match="inf is not JSON"):
+        act("GO", fsm=Fsm.from_class(type("Bags", (), body)))
+
+
 # Two runs
 
 

@@ -15,7 +15,6 @@ from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.compute.ports import Algorithms
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
-from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import to_struct
 
 PROGRESS_S = 1.0
@@ -34,9 +33,6 @@ class ComputeExecutor:
         Raises:
             OnexError: It is refused or failed.
         """
-        if not command.HasField("compute"):
-            text = f"a compute node executes computations, not {command.WhichOneof('command') or 'nothing'}"
-            raise ValidationError(text, violations=(("command_payload", text),))
         output = await self._engine.execute(
             command.compute,
             correlation_id=command.compute.correlation_id or context.correlation_id,

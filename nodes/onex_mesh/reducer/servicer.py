@@ -28,9 +28,6 @@ class ReducerExecutor:
         Raises:
             OnexError: It is refused or failed.
         """
-        if not command.HasField("reduction"):
-            text = f"a reducer node executes reductions, not {command.WhichOneof('command') or 'nothing'}"
-            raise ValidationError(text, violations=(("command_payload", text),))
         origin = Origin(context.correlation_id, context.action_id, context.issued_at)
         output = await self._reductions.reduce(command.reduction, origin)
         return action_pb2.StepOutput(reduction=output)

@@ -12,7 +12,7 @@ from onex_mesh.compute.core.algorithm import Algorithm
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import violations_error
 from onex_mesh.compute.core.errors import failure_of
-from onex_mesh.compute.core.output import read_data, size_of, write_result
+from onex_mesh.compute.core.output import encoded, read_data, shaped, size_of
 from onex_mesh.compute.core.validation import validate_input
 from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
 from onex_mesh.runtime.payload import from_struct
@@ -62,25 +62,35 @@ def finished(
     """The output for a result, without how long it took.
 
     Raises:
-        ComputeFailedError: The result is not of the type that the algorithm declares.
-        ValidationError: It cannot be put in the format asked for; with the path of what cannot.
+        ComputeFailedError: The result is not of the type that the algorithm declares, or a part of it cannot be JSON;
+            with the path of what cannot (F22).
+        ValidationError: It has not the shape that the contract asks for.
     """
     try:
         value = algorithm.output.write(result)
     except ValueError as error:
-        raise ComputeFailedError(
-            f"the result of the algorithm {algorithm.name!r} is refused: {error}",
-            error_context={"algorithm_type": algorithm.name},
-        ) from None
+        raise _refused(algorithm, str(error)) from None
+    shape = shaped(value, contract.output_transformation.format)
+    try:
+        payload = encoded(shape)
+    except ValidationError as error:
+        raise _refused(algorithm, error.message) from None
     return compute_pb2.ComputeOutput(
         correlation_id=correlation_id,
-        processed_data=write_result(value, contract.output_transformation.format),
+        processed_data=payload,
         performance_metrics=compute_pb2.PerformanceMetrics(
             data_size=size_of(value),
             algorithm_type=algorithm.name,
             algorithm_version=algorithm.version,
             worker_count=1,
         ),
+    )
+
+
+def _refused(algorithm: Algorithm, text: str) -> ComputeFailedError:
+    return ComputeFailedError(
+        f"the result of the algorithm {algorithm.name!r} is refused: {text}",
+        error_context={"algorithm_type": algorithm.name},
     )
 
 

@@ -12,11 +12,12 @@ from enum import Enum
 from typing import Protocol, TypeGuard
 
 import pydantic
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
 from onex_mesh.runtime.definition import refused
 from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.payload import to_value
 
 VIOLATIONS_MAX = 100
 RESULT = "the result"
@@ -35,6 +36,9 @@ class Table(Protocol):
 
     def slice(self, offset: int, length: int) -> Table:
         """Some of its rows, without a copy."""
+
+    def select(self, columns: Sequence[str]) -> Table:
+        """Some of its columns, without a copy."""
 
     def to_pylist(self) -> list[dict[str, object]]:
         """Its rows."""
@@ -107,7 +111,16 @@ class DataForm:
                 result, mode="python" if isinstance(result, bytes) else "json", by_alias=True, warnings="error"
             )
         except PydanticSerializationError as error:
-            raise ValueError(f"it is not of the declared type {self.name}: {error}") from None
+            raise ValueError(f"it is not of the declared type {self.name}: {self._culprit(result) or error}") from None
+
+    def _culprit(self, result: object) -> str:
+        """Path of what in a result cannot be JSON, and why; empty if that is not what is wrong."""
+        assert self.adapter is not None
+        try:
+            to_value(self.adapter.dump_python(result, by_alias=True, warnings=False))
+        except (ValidationError, PydanticSerializationError) as error:
+            return str(error)
+        return ""
 
 
 _ANY = DataForm(DataKind.PLAIN, "Json")
@@ -127,7 +140,7 @@ def data_form(function: Callable[..., object], annotation: object, what: str) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            adapter = TypeAdapter(typing.cast("type[object]", annotation))
+            adapter = _adapter(annotation)
             schema = adapter.json_schema(mode="serialization")
     except (pydantic.PydanticUserError, pydantic.PydanticUndefinedAnnotation, UserWarning, TypeError) as error:
         reason = str(error).splitlines()[0]
@@ -141,6 +154,19 @@ def data_form(function: Callable[..., object], annotation: object, what: str) ->
             function, f"{what} of type {name} holds a set, whose order differs from run to run; return a list"
         )
     return DataForm(DataKind.TYPED, name, adapter, divisible=_may_be_list(annotation))
+
+
+def _adapter(annotation: object) -> TypeAdapter[object]:
+    """What checks and converts a type.
+
+    Pydantic would write an infinity that has no declared type as null; here it stays, and is refused later. Models
+    have a configuration of their own and take no other.
+    """
+    kind = typing.cast("type[object]", annotation)
+    try:
+        return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
+    except pydantic.PydanticUserError:
+        return TypeAdapter(kind)
 
 
 def _has_sets(schema: object) -> bool:

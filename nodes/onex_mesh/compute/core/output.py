@@ -44,28 +44,34 @@ def write_table(table: Table) -> bytes:
     return data
 
 
-def write_result(value: object, output_format: compute_pb2.OutputFormat) -> common_pb2.Payload:
-    """A result as a payload in the format asked for.
+def shaped(value: object, output_format: compute_pb2.OutputFormat) -> object:
+    """A result in the shape asked for: plain JSON, bytes or a table.
 
     Raises:
-        ValidationError: It cannot be put that way.
+        ValidationError: It has no such shape.
     """
     if output_format == compute_pb2.OUTPUT_FORMAT_DATAFRAME:
-        table = value if is_table(value) else table_of(value)
-        return bytes_payload(write_table(table), ARROW_TYPE)
+        return value if is_table(value) else table_of(value)
     if output_format in (compute_pb2.OUTPUT_FORMAT_UNSPECIFIED, compute_pb2.OUTPUT_FORMAT_PASSTHROUGH):
-        if is_table(value):
-            return bytes_payload(write_table(value), ARROW_TYPE)
-        return bytes_payload(value) if isinstance(value, bytes) else json_payload(value)
+        return value
     if isinstance(value, bytes):
-        raise ValidationError(
-            "bytes are not JSON; ask for passthrough",
-            violations=(("output_transformation.format", "bytes are not JSON"),),
-        )
+        text = "bytes are not JSON; ask for passthrough"
+        raise ValidationError(text, violations=(("output_transformation.format", text),))
     plain = value.to_pylist() if is_table(value) else value
     if output_format == compute_pb2.OUTPUT_FORMAT_ARRAY and not isinstance(plain, list | tuple):
-        plain = [plain]
-    return json_payload(plain)
+        return [plain]
+    return plain
+
+
+def encoded(value: object) -> common_pb2.Payload:
+    """What is shaped, as a payload.
+
+    Raises:
+        ValidationError: A part of it cannot be JSON; with its path.
+    """
+    if is_table(value):
+        return bytes_payload(write_table(value), ARROW_TYPE)
+    return bytes_payload(value) if isinstance(value, bytes) else json_payload(value)
 
 
 def size_of(value: object) -> int:

@@ -42,7 +42,8 @@ def _violations(
     if is_table(data):
         missing = [field for field in required_fields if field not in data.column_names]
         yield from ((f"input_data.{field}", "is required and missing") for field in missing)
-        data = data.to_pylist() if data_types else []
+        required_fields = ()
+        data = data.select([name for name in data.column_names if name in data_types]).to_pylist()
     rows: Sequence[object] = data if isinstance(data, list | tuple) else [data]
     for index, row in enumerate(rows):
         at = f"input_data[{index}]" if isinstance(data, list | tuple) else "input_data"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import math
 import types
 import typing
 import uuid
@@ -98,11 +99,17 @@ def freeze(value: object) -> object:
 
 
 def thaw(value: object) -> object:
-    """The plain JSON of frozen JSON."""
+    """The plain JSON of frozen JSON.
+
+    Raises:
+        ValueError: It holds an infinity or not-a-number, which pydantic would write as null.
+    """
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not JSON")
     return value
 
 
