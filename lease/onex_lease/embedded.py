@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from onex_lease.client import EtcdClient
 from onex_lease.errors import EtcdUnavailableError
 
@@ -153,8 +155,11 @@ class EmbeddedEtcd:
             self._process = None
 
     def pause(self) -> None:
-        """Makes it hang (SIGSTOP)."""
+        """Makes it hang (SIGSTOP); returns once all its threads stand still."""
         self._signal(signal.SIGSTOP)
+        # A thread on another core stands still only when it next enters the kernel.
+        while self._process is not None and not _stands_still(self._process.pid):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Lets it go on after `pause`."""
@@ -249,6 +254,13 @@ class EmbeddedEtcd:
             log.seek(begin)
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_LINES:])
+
+
+def _stands_still(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        threads = psutil.Process(pid).threads()
+        return all(psutil.Process(thread.id).status() == psutil.STATUS_STOPPED for thread in threads)
+    return True
 
 
 def _free_ports(count: int) -> list[int]:

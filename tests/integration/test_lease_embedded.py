@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import psutil
@@ -40,28 +41,43 @@ async def test_loopback_only_and_gone_after_stop(tmp_path: Path) -> None:
         assert probe.connect_ex(("127.0.0.1", etcd.port)) != 0
 
 
-async def test_restart_keeps_data_and_port(tmp_path: Path) -> None:
+@pytest.fixture
+async def own_etcd(tmp_path: Path) -> AsyncGenerator[EmbeddedEtcd, None]:
+    """An etcd that the test may do with as it likes; it writes through to the disk."""
+    running = await EmbeddedEtcd.start(data_dir=tmp_path)
+    yield running
+    await running.stop()
+
+
+async def test_restart_keeps_data_and_port(own_etcd: EmbeddedEtcd) -> None:
     """A crash (kill -9) loses nothing that was acknowledged; it comes back where it was."""
-    etcd = await EmbeddedEtcd.start(data_dir=tmp_path)
-    endpoint = etcd.endpoint
-    assert etcd.pid is not None
-    assert "--unsafe-no-fsync" not in psutil.Process(etcd.pid).cmdline()
+    endpoint = own_etcd.endpoint
+    assert own_etcd.pid is not None
+    assert "--unsafe-no-fsync" not in psutil.Process(own_etcd.pid).cmdline()
     client = await EtcdClient.connect(endpoint)
     await client.txn(wire.txn((), (wire.put(b"k", b"v"),)))
-    etcd.kill()
-    await etcd.restart()
-    assert etcd.endpoint == endpoint
+    own_etcd.kill()
+    await own_etcd.restart()
+    assert own_etcd.endpoint == endpoint
     found = await client.get(b"k")
     assert found is not None
     assert found.value == b"v"
-    etcd.pause()
+    await client.close()
+
+
+async def test_pause(own_etcd: EmbeddedEtcd) -> None:
+    """Paused it answers nothing, resumed it goes on, and it can be stopped while it is paused."""
+    client = await EtcdClient.connect(own_etcd.endpoint)
+    own_etcd.pause()
     with pytest.raises(EtcdUnavailableError):
         await client.ping(timeout_s=0.3)
-    etcd.resume()
-    await client.ping()
-    etcd.pause()
+    own_etcd.resume()
+    await client.ping(timeout_s=30)
+    own_etcd.pause()
     await client.close()
-    await etcd.stop()
+    await own_etcd.stop()
+    assert own_etcd.pid is None
+    own_etcd.pause()
 
 
 async def test_a_taken_port(tmp_path: Path) -> None:
