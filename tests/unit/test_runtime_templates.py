@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from google.protobuf import struct_pb2
 
 from onex.v1 import action_pb2, common_pb2, compute_pb2, effect_pb2, intent_pb2, reducer_pb2
+from onex_mesh.runtime.command_fields import fields_of
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.payload import (
     ARROW_TYPE,
@@ -19,6 +23,7 @@ from onex_mesh.runtime.payload import (
 )
 from onex_mesh.runtime.templates import TEMPLATES_MAX, Scope, compile_command, compile_value
 
+TEMPLATES_PAGE = Path(__file__).resolve().parents[2] / "docs" / "templates.md"
 TABLE = bytes_payload(b"\x00\x01arrow", ARROW_TYPE)
 
 
@@ -344,3 +349,15 @@ def test_paths_copy_and_never_alias() -> None:
     ).resolve(here)
     command.compute.input_data.json.list_value.values[0].string_value = "changed"
     assert from_value(here.input.json.struct_value.fields["tags"]) == ["x", "y"]
+
+
+@pytest.mark.parametrize("kind", ["effect", "compute", "reduction"])
+def test_the_page_names_the_fields_that_there_are(kind: str) -> None:
+    """docs/templates.md: its table names exactly the fields that may hold a template."""
+    page = TEMPLATES_PAGE.read_text(encoding="utf-8")
+    row = re.search(rf"^\| {kind} \| (.*) \|$", page, re.MULTILINE)
+    assert row is not None
+    command = action_pb2.Command()
+    getattr(command, kind).SetInParent()
+    named = {f"{kind}.{name}" for name in re.findall(r"`([a-z_.]+)`", row[1])}
+    assert named == {field.at for field in fields_of(command)}
