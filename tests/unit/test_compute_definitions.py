@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from onex_mesh.compute.core import Algorithm, AlgorithmRegistry, ComputeContext, MergeStrategy
 from onex_mesh.compute.core.builtin import with_builtins
-from onex_mesh.compute.core.data import DataKind, table_of
+from onex_mesh.compute.core.data import DataKind
+from onex_mesh.compute.core.tables import table_of
 from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json

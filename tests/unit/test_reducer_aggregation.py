@@ -19,7 +19,8 @@ from onex.v1 import common_pb2, reducer_pb2
 from onex_mesh.reducer.core import FrozenDict, ReducerRegistry
 from onex_mesh.reducer.core.aggregation import Sum
 from onex_mesh.reducer.core.exact import ExactSum
-from onex_mesh.reducer.reduction import Origin, Reductions, StreamedReduction
+from onex_mesh.reducer.reduction import Origin, Reductions
+from onex_mesh.reducer.streamed import StreamedReduction
 from onex_mesh.runtime.errors import (
     PurityViolationError,
     ReducerNotFoundError,

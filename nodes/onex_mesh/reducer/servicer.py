@@ -9,7 +9,8 @@ from onex.v1 import action_pb2, reducer_pb2, reducer_pb2_grpc
 from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.ports import Clock, Reducers
-from onex_mesh.reducer.reduction import Origin, Reductions, StreamedReduction
+from onex_mesh.reducer.reduction import Origin, Reductions
+from onex_mesh.reducer.streamed import StreamedReduction
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.errors import ValidationError

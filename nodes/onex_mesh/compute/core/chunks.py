@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
-from onex_mesh.compute.core.data import Table, arrow, is_table, json_type
+from onex_mesh.compute.core.data import json_type
+from onex_mesh.compute.core.tables import Table, arrow, is_table
 from onex_mesh.runtime.errors import ValidationError
 
 CHUNKS_MAX = 1_024

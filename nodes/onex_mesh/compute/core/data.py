@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import types
 import typing
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeGuard
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from onex_mesh.compute.core.tables import is_table, is_table_type, table_of
 from onex_mesh.runtime.definition import refused
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import to_value
 
 VIOLATIONS_MAX = 100
 RESULT = "the result"
-
-
-class Table(Protocol):
-    """What is used of a pyarrow.Table."""
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows it has."""
-
-    @property
-    def column_names(self) -> list[str]:
-        """Its columns, in order."""
-
-    def slice(self, offset: int, length: int) -> Table:
-        """Some of its rows, without a copy."""
-
-    def select(self, columns: Sequence[str]) -> Table:
-        """Some of its columns, without a copy."""
-
-    def to_pylist(self) -> list[dict[str, object]]:
-        """Its rows."""
 
 
 class DataKind(Enum):
@@ -174,69 +152,6 @@ def _has_sets(schema: object) -> bool:
     if isinstance(schema, dict):
         return schema.get("uniqueItems") is True or any(_has_sets(part) for part in schema.values())
     return isinstance(schema, list) and any(_has_sets(part) for part in schema)
-
-
-def is_table_type(annotation: object) -> bool:
-    """Whether an annotation is pyarrow.Table, without importing pyarrow."""
-    return (
-        isinstance(annotation, type)
-        and annotation.__name__ == "Table"
-        and annotation.__module__.partition(".")[0] == "pyarrow"
-    )
-
-
-def is_table(value: object) -> TypeGuard[Table]:
-    """Whether a value is a pyarrow.Table."""
-    return is_table_type(type(value))
-
-
-def table_of(value: object) -> Table:
-    """The table of a list of rows, of one row, or of plain values, which make the column "value".
-
-    A field that some rows have and others lack is null where it is missing. Fields keep the order in which they first
-    appear.
-
-    Raises:
-        ValidationError: The values of a column have no common type, or pyarrow is not installed.
-    """
-    pa = arrow()
-    rows = _rows(value)
-    columns: dict[str, None] = {}
-    for row in rows:
-        columns.update(dict.fromkeys(row))
-    arrays = []
-    for column in columns:
-        try:
-            arrays.append(pa.array([row.get(column) for row in rows]))
-        except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValidationError(
-                f"the column {column!r} cannot be a table's: {reason}", violations=((column, reason),)
-            ) from error
-    table: Table = pa.table(arrays, names=list(columns))
-    return table
-
-
-def arrow() -> types.ModuleType:
-    """The module pyarrow, which is an extra.
-
-    Raises:
-        ValidationError: It is not installed.
-    """
-    try:
-        return importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise ValidationError("tables need the extra: pip install 'onex-mesh[arrow]'") from error
-
-
-def _rows(value: object) -> Sequence[dict[str, object]]:
-    items: Sequence[object] = value if isinstance(value, list | tuple) else [value]
-    rows = [item for item in items if isinstance(item, dict)]
-    if not rows:
-        return [{"value": item} for item in items]
-    if len(rows) < len(items):
-        raise ValidationError("a table is made of rows or of plain values, not of both")
-    return rows
 
 
 def violations_error(error: pydantic.ValidationError, root: str, offset: int = 0) -> ValidationError:

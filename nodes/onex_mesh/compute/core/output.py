@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onex.v1 import common_pb2, compute_pb2
-from onex_mesh.compute.core.data import Table, arrow, is_table, table_of
+from onex_mesh.compute.core.tables import Table, arrow, is_table, table_of
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from onex_mesh.compute.core.data import VIOLATIONS_MAX, is_table, json_type
+from onex_mesh.compute.core.data import VIOLATIONS_MAX, json_type
+from onex_mesh.compute.core.tables import is_table
 from onex_mesh.runtime.errors import ValidationError
 
 TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")

@@ -2,13 +2,7 @@
 
 from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
-from onex_mesh.reducer.core.fsm import Fsm
-from onex_mesh.reducer.core.intent import (
-    Intent,
-    IntentType,
-    Priority,
-    Retry,
+from onex_mesh.reducer.core.emit import (
     api_call,
     cache_update,
     custom,
@@ -17,6 +11,9 @@ from onex_mesh.reducer.core.intent import (
     message_publish,
     notification,
 )
+from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
+from onex_mesh.reducer.core.fsm import Fsm
+from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
 from onex_mesh.reducer.core.registry import ReducerRegistry
 from onex_mesh.reducer.core.transition import Next, transition
 

@@ -1,0 +1,227 @@
+"""Functions that make intents, one for each kind (R74, R89, R90)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
+
+
+def database_write(
+    target: str,
+    *,
+    operation: str = "insert",
+    table: str = "",
+    data: object = None,
+    where: Mapping[str, object] | None = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Writes to a database (R89).
+
+    Args:
+        target: The configured database or table.
+        operation: "insert", "update", "upsert" or "delete".
+        table: Table, where the target leaves it open.
+        data: The row: a mapping, or a pydantic model.
+        where: Which rows, for update and delete: column to value.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"operation": operation, "table": table, "data": data, "where": where}
+    return _intent(IntentType.DATABASE_WRITE, target, parameters, priority, key, retry, metadata)
+
+
+def notification(
+    target: str,
+    *,
+    template: str,
+    to: str | tuple[str, ...] | list[str],
+    data: object = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Notifies a person (R90).
+
+    Args:
+        target: The configured mail service or channel.
+        template: Name of the operator's template.
+        to: Address, or several.
+        data: What the template may show: a mapping, or a pydantic model.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"template": template, "to": to, "data": data}
+    return _intent(IntentType.NOTIFICATION, target, parameters, priority, key, retry, metadata)
+
+
+def message_publish(
+    target: str,
+    *,
+    event_type: str,
+    data: object = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Publishes a message (R90).
+
+    Args:
+        target: The configured topic.
+        event_type: Its name, such as "ORDER_PLACED".
+        data: Ids, timestamp and what else it says: a mapping, or a pydantic model.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"event_type": event_type, "data": data}
+    return _intent(IntentType.MESSAGE_PUBLISH, target, parameters, priority, key, retry, metadata)
+
+
+def api_call(
+    target: str,
+    *,
+    method: str,
+    path: str,
+    query: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: object = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Calls an HTTP API.
+
+    Args:
+        target: The configured endpoint.
+        method: "GET", "POST", …
+        path: Below the endpoint's base.
+        query: Query parameters.
+        headers: Headers without credentials.
+        body: JSON body: a mapping, or a pydantic model.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"method": method, "path": path, "query": query, "headers": headers, "body": body}
+    return _intent(IntentType.API_CALL, target, parameters, priority, key, retry, metadata)
+
+
+def file_operation(
+    target: str,
+    *,
+    operation: str,
+    path: str,
+    content: object = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Works on files below a target's root.
+
+    Args:
+        target: The configured root.
+        operation: "write", "append", "read", "delete" or "list".
+        path: Below the root.
+        content: Text, or what is written as JSON: a mapping, or a pydantic model.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"operation": operation, "path": path, "content": content}
+    return _intent(IntentType.FILE_OPERATION, target, parameters, priority, key, retry, metadata)
+
+
+def cache_update(
+    target: str,
+    *,
+    operation: str,
+    cache_key: str,
+    value: object = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """Changes a cache.
+
+    Args:
+        target: The configured cache.
+        operation: "set" or "delete".
+        cache_key: The entry.
+        value: What is kept.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    parameters = {"operation": operation, "key": cache_key, "value": value}
+    return _intent(IntentType.CACHE_UPDATE, target, parameters, priority, key, retry, metadata)
+
+
+def custom(
+    custom_type: str,
+    target: str,
+    *,
+    payload: Mapping[str, object] | None = None,
+    priority: Priority = Priority.NORMAL,
+    key: str = "",
+    retry: Retry | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Intent:
+    """An effect that the application registered.
+
+    Args:
+        custom_type: Its name.
+        target: The configured target.
+        payload: Its parameters.
+        priority: Execution priority.
+        key: Idempotency key.
+        retry: When it is tried again.
+        metadata: Facts for people and tools.
+    """
+    return Intent(
+        type=IntentType.CUSTOM,
+        target=target,
+        payload=payload or {},
+        priority=priority,
+        idempotency_key=key,
+        retry=retry,
+        metadata=metadata or {},
+        custom_type=custom_type,
+    )
+
+
+def _intent(
+    kind: IntentType,
+    target: str,
+    parameters: Mapping[str, object],
+    priority: Priority,
+    key: str,
+    retry: Retry | None,
+    metadata: Mapping[str, str] | None,
+) -> Intent:
+    """An intent of the parameters that were given; empty ones do not travel."""
+    return Intent(
+        type=kind,
+        target=target,
+        payload={name: value for name, value in parameters.items() if value is not None and value != ""},
+        priority=priority,
+        idempotency_key=key,
+        retry=retry,
+        metadata=metadata or {},
+    )
