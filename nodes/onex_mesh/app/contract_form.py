@@ -7,56 +7,23 @@ directly in the step. A key that no field has is refused with the nearest one th
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime
-import difflib
-import math
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2, workflow_pb2
+from onex_mesh.app.scalar_form import duration_seconds, read_scalar
+from onex_mesh.app.violations import Violations, describe, join
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import fill_value
 
 _PAYLOAD_FORMS = frozenset({"json", "data", "location"})
 _PAYLOAD_FIELDS = _PAYLOAD_FORMS | {"content_type"}
 _COMMANDS = ("effect", "intents", "compute", "reduction")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|s|m|h|d)")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_INTEGERS = {
-    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
-}
-
-
-class Violations:
-    """What is wrong with a document, in the order found."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, str]] = []
-
-    def add(self, path: str, text: str) -> None:
-        """Notes one violation at a field path."""
-        self.found.append((path, text))
-
-    def unknown(self, path: str, key: str, known: Collection[str]) -> None:
-        """Notes a key that does not exist, with the one that was probably meant."""
-        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
-        self.add(join(path, key), f"unknown key {key!r}; {hint}")
-
-
-def join(path: str, key: str) -> str:
-    """The path of a field within the message at `path`."""
-    return f"{path}.{key}" if path else key
 
 
 def fill_message(message: Message, value: object, path: str, violations: Violations) -> None:
@@ -93,42 +60,6 @@ def fill_fields(message: Message, values: Mapping[str, object], path: str, viola
         _fill_field(message, field, value, where, violations)
 
 
-def describe(value: object) -> str:
-    """What a value is, in the words of a YAML author."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return f"the boolean {str(value).lower()}"
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f"the text {value[:40]!r}"
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case _:
-            return f"a {type(value).__name__}"
-
-
-def duration_seconds(value: object) -> float | None:
-    """The seconds of "5s", "250ms", "1m30s" or a number; None where the value is no duration."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) and value >= 0 else None
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if not isinstance(value, str):
-        return None
-    text = value.replace(" ", "")
-    parts = _DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-
 def _takes_null(field: FieldDescriptor) -> bool:
     kind = field.message_type
     return kind is not None and kind.full_name in ("google.protobuf.Value", "onex.v1.Payload")
@@ -147,7 +78,7 @@ def _fill_field(message: Message, field: FieldDescriptor, value: object, path: s
             if field.message_type is not None:
                 fill_message(items.add(), item, where, violations)
             else:
-                scalar = _scalar(field, item, where, violations)
+                scalar = read_scalar(field, item, where, violations)
                 if scalar is not None:
                     items.append(scalar)
     elif field.message_type is not None:
@@ -155,7 +86,7 @@ def _fill_field(message: Message, field: FieldDescriptor, value: object, path: s
         child.SetInParent()
         fill_message(child, value, path, violations)
     else:
-        scalar = _scalar(field, value, path, violations)
+        scalar = read_scalar(field, value, path, violations)
         if scalar is not None:
             setattr(message, field.name, scalar)
 
@@ -172,70 +103,9 @@ def _fill_map(message: Message, field: FieldDescriptor, value: object, path: str
         if entry.message_type is not None:
             fill_message(target[str(key)], item, where, violations)
         else:
-            scalar = _scalar(entry, item, where, violations)
+            scalar = read_scalar(entry, item, where, violations)
             if scalar is not None:
                 target[str(key)] = scalar
-
-
-def _scalar(
-    field: FieldDescriptor, value: object, path: str, violations: Violations
-) -> bool | int | float | str | bytes | None:
-    match field.type:
-        case FieldDescriptor.TYPE_STRING:
-            if isinstance(value, str):
-                return value
-            quote = "; put it in quotes" if isinstance(value, int | float | datetime.date) else ""
-            violations.add(path, f"expected text, found {describe(value)}{quote}")
-        case FieldDescriptor.TYPE_BOOL:
-            if isinstance(value, bool):
-                return value
-            violations.add(path, f"expected true or false, found {describe(value)}")
-        case FieldDescriptor.TYPE_ENUM:
-            return _enum(field.enum_type, value, path, violations)
-        case FieldDescriptor.TYPE_DOUBLE | FieldDescriptor.TYPE_FLOAT:
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-                return float(value)
-            violations.add(path, f"expected a number, found {describe(value)}")
-        case FieldDescriptor.TYPE_BYTES:
-            return _bytes(value, path, violations)
-        case _:
-            low, high = _INTEGERS[field.type]
-            if not isinstance(value, int) or isinstance(value, bool):
-                violations.add(path, f"expected a whole number, found {describe(value)}")
-            elif not low <= value <= high:
-                violations.add(path, f"{value} is not within {low} to {high}")
-            else:
-                return value
-    return None
-
-
-def _enum(kind: EnumDescriptor | None, value: object, path: str, violations: Violations) -> int | None:
-    assert kind is not None
-    prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    names = {row.name.removeprefix(prefix): row.number for row in kind.values if row.number != 0}
-    if not isinstance(value, str):
-        violations.add(path, f"expected one of {', '.join(names)}, found {describe(value)}")
-        return None
-    name = value.upper().removeprefix(prefix)
-    if name in names:
-        return names[name]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(names)}"
-    violations.add(path, f"{value!r} is not known; {hint}")
-    return None
-
-
-def _bytes(value: object, path: str, violations: Violations) -> bytes | None:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error:
-            violations.add(path, "expected Base64 text")
-            return None
-    violations.add(path, f"expected Base64 text, found {describe(value)}")
-    return None
 
 
 def _fill_duration(message: Message, value: object, path: str, violations: Violations) -> None:

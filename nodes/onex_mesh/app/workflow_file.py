@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from onex.v1 import workflow_pb2
-from onex_mesh.app.contract_form import Violations, describe, fill_fields
+from onex_mesh.app.contract_form import fill_fields
 from onex_mesh.app.document import Document, read_document
+from onex_mesh.app.violations import Violations, describe
 
 _OF_A_RUN = {
     "workflow_id": "give it when the workflow is started (--id)",

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from onex_mesh.cli.dev_command import dev
-from onex_mesh.cli.inspect_commands import get, history, lease, list_workflows, nodes
+from onex_mesh.cli.mesh_commands import lease, nodes
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve
+from onex_mesh.cli.workflow_commands import get, history, list_workflows
 
 _HELP = """Durable workflows over four kinds of gRPC node.
 

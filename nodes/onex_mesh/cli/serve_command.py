@@ -16,7 +16,7 @@ from onex.v1 import node_pb2
 from onex_mesh.app import App, load_app
 from onex_mesh.app.nodes import build_node
 from onex_mesh.app.plain_form import to_plain
-from onex_mesh.cli.inspect_commands import KindFilter
+from onex_mesh.cli.mesh_commands import KindFilter
 from onex_mesh.cli.ready_file import write_json
 from onex_mesh.cli.settings_options import with_settings
 from onex_mesh.cli.shield import shielded
