@@ -304,6 +304,16 @@ def test_the_functions_that_a_transition_calls_are_checked_too(function: Callabl
     assert int(line) not in range(function.__code__.co_firstlineno, function.__code__.co_firstlineno + 2)
 
 
+def test_a_long_function_is_read_to_its_end() -> None:
+    """R47: a chain of names is followed where it takes more than 256 names, too."""
+    many = "\n".join(f"    state.n{number}" for number in range(300))
+    source = f"def long(state):\n{many}\n    return datetime.datetime.now()\n"
+    names: dict[str, object] = {"datetime": datetime, "__name__": __name__}
+    exec(compile(source, __file__, "exec"), names)  # noqa: S102 - our own text
+    with pytest.raises(PurityViolationError, match=r"datetime\.datetime\.now reads the clock"):
+        check_function(names["long"])
+
+
 def test_a_closure_is_looked_into() -> None:
     """R47: what a function took along from where it was made counts too."""
 

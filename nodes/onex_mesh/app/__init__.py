@@ -7,6 +7,7 @@ from onex_mesh.app.loading import load_app
 from onex_mesh.compute.core import ComputeContext, MergeStrategy
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.reducer.core import (
+    FrozenDict,
     FrozenJson,
     Intent,
     Next,
@@ -29,6 +30,7 @@ __all__ = [
     "App",
     "ComputeContext",
     "EffectContext",
+    "FrozenDict",
     "FrozenJson",
     "Intent",
     "Json",

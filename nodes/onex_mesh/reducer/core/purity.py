@@ -106,6 +106,9 @@ def _uses(code: types.CodeType, names: Mapping[str, object]) -> Iterator[_Use]:
     for instruction in dis.get_instructions(code):
         line = (instruction.positions.lineno if instruction.positions else None) or line
         operation, argument = instruction.opname, instruction.argval
+        if operation == "EXTENDED_ARG":
+            # The first half of an instruction with a large argument.
+            continue
         if operation in _ATTRIBUTES and value is not _MISSING:
             # As far as the chain can be followed without running anything: through modules and classes.
             further = _attribute(value, str(argument))
