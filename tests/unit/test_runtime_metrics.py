@@ -54,6 +54,18 @@ def test_every_operation_is_counted_with_its_labels() -> None:
     assert "correlation" not in text
 
 
+def test_the_number_of_series_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R155: an application that makes reasons up as it goes does not fill the memory of the node and of Prometheus."""
+    monkeypatch.setattr(metrics, "SERIES_MAX", 3)
+    counted = Metrics(common_pb2.NODE_KIND_EFFECT)
+    for number in range(10):
+        counted.observe("action", 0.1, f"REASON_{number}")
+    text = page(counted)
+    assert text.count("node_execution_time_count{") == 4
+    assert 'error_type="OTHER",node_type="effect",operation="action",status="error"} 7.0' in text
+    assert counted.error_rate() == 1.0
+
+
 def test_what_is_under_way_is_on_the_page() -> None:
     """R115, R155: calls and actions under way and refusals are told."""
     counted = Metrics(common_pb2.NODE_KIND_EFFECT)

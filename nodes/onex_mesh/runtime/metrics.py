@@ -11,6 +11,10 @@ from onex.v1 import common_pb2
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _WINDOW_S = 60.0
+
+SERIES_MAX = 500
+"""Pairs of operation and error type that are told apart. Applications have reasons of their own, hopefully few."""
+OTHER = "OTHER"
 CANCELLED = "CANCELLED"
 """Error type of an operation that its caller gave up."""
 
@@ -52,15 +56,21 @@ class Metrics:
             seconds: How long it took, on a monotonic clock.
             error_type: Reason of its error; empty for a success.
         """
-        key = (operation, error_type)
-        child = self._children.get(key)
+        child = self._children.get((operation, error_type))
         if child is None:
-            status = "cancelled" if error_type == CANCELLED else "error" if error_type else "success"
-            child = self._children[key] = self._execution_time.labels(self._node_type, operation, status, error_type)
+            child = self._new_child(operation, error_type)
         child.observe(seconds)
         # Whoever asked went away or thought better of it: the node has not failed.
         if error_type != CANCELLED:
             self._count(failed=bool(error_type))
+
+    def _new_child(self, operation: str, error_type: str) -> Histogram:
+        status = "cancelled" if error_type == CANCELLED else "error" if error_type else "success"
+        if len(self._children) >= SERIES_MAX:
+            return self._execution_time.labels(self._node_type, operation, status, error_type and OTHER)
+        child = self._execution_time.labels(self._node_type, operation, status, error_type)
+        self._children[operation, error_type] = child
+        return child
 
     def entered(self) -> None:
         """A call began."""
