@@ -166,7 +166,7 @@ def test_nodes_and_leases(dev: Dev) -> None:
     only = dev.run("nodes", "--kind", "compute").stdout
     assert addresses(dev, "compute")[0] in only
     assert addresses(dev, "effect")[0] not in only
-    dev.run("run", "nap", "-d", "3", "--id", "held", "--detach")
+    dev.run("run", "nap", "-d", "12", "--id", "held", "--detach")
     lease = dev.json("lease", "held", "-o", "json", code=0)
     assert str(lease["holder"]).startswith("orchestrator-")
     assert "lease_id" not in lease
