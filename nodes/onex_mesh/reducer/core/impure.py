@@ -38,7 +38,8 @@ IMPURE_NAMES: Mapping[str, str] = {
     "datetime.date.today": CLOCK,
     **dict.fromkeys(("uuid.uuid1", "uuid.uuid4", "uuid.uuid6", "uuid.uuid7", "uuid.getnode"), RANDOM_ID),
     **dict.fromkeys(("builtins.open", "builtins.print", "builtins.input", "builtins.breakpoint"), IO),
-    **dict.fromkeys(("pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath"), IO),
+    # The second is where Python 3.13 defines them.
+    **{f"{module}.{name}Path": IO for module in ("pathlib", "pathlib._local") for name in ("", "Posix", "Windows")},
     **dict.fromkeys(
         ("builtins.exec", "builtins.eval", "builtins.compile", "builtins.__import__", "builtins.globals"), DYNAMIC
     ),
