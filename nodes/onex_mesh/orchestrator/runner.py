@@ -206,7 +206,9 @@ class WorkflowRunner:
         for output in result.outputs:
             self._step_done(self._plan.index_of[output.step_id], output, result.executed_by)
         rest = handed.steps[len(result.outputs) :]
-        if result.HasField("error") and rest:
+        # A node may report the failing link of a chain as an output of its own, or leave it to the error.
+        reported = any(output.HasField("error") for output in result.outputs)
+        if result.HasField("error") and rest and not reported:
             self._step_failed(rest[0], result.error, result.executed_by)
             rest = rest[1:]
         if rest:
