@@ -187,7 +187,8 @@ def test_the_mesh_is_found_through_etcd_or_the_environment(dev: Dev) -> None:
 def test_ctrl_c_leaves_the_workflow_running(dev: Dev) -> None:
     """An interrupted `run` ends with 130 and says how to follow; the workflow goes on."""
     environment = {**os.environ, "ONEX_READY_FILE": str(dev.folder / "ready.json")}
-    arguments = command("run", "nap", "-d", "2", "--id", "interrupted", "--watch")
+    # Long enough to be interrupted on a busy machine, where starting the command takes seconds.
+    arguments = command("run", "nap", "-d", "10", "--id", "interrupted", "--watch")
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=dev.folder
     ) as process:
