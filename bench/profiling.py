@@ -42,7 +42,8 @@ async def record(profiler: Path, pid: int, duration_s: float, file: Path) -> Non
     form = {".svg": "flamegraph", ".txt": "raw"}.get(file.suffix, "speedscope")
     arguments = ["--pid", str(pid), "--duration", str(max(1, round(duration_s))), "--rate", "200", "--format", form]
     process = await asyncio.create_subprocess_exec(
-        *(str(profiler), "record", *arguments, "--nonblocking", "--output", str(file)),
+        # Only who holds the interpreter lock: a thread that waits in gRPC looks as busy as one that works.
+        *(str(profiler), "record", *arguments, "--gil", "--output", str(file)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
