@@ -39,6 +39,10 @@ def seal(record: Commit, ownership: Ownership) -> tuple[bytes, bytes]:
     record.lease_id = ownership.lease_id
     record.fencing_token = ownership.fencing_token
     record.holder = ownership.holder
+    if record.epoch == 1:
+        # Actions of the first epoch were issued before there was a lease; the log says whose they are (R118).
+        for row in record.actions:
+            row.action.lease_id = row.action.lease_id or ownership.lease_id
     now_ns = time.time_ns()
     record.committed_at.seconds, record.committed_at.nanos = divmod(now_ns, 1_000_000_000)
     state, log = record.state.SerializeToString(), record.SerializeToString()

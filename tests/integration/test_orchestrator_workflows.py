@@ -128,7 +128,7 @@ async def test_commits_follow_purity(mesh: InProcessMesh, every_step: bool, epoc
 
 
 async def test_every_action_traces_to_its_start(mesh: InProcessMesh) -> None:
-    """R135, R146: the log holds START_WORKFLOW first, and each delegated task has it as parent."""
+    """R118, R135, R146: the log holds START_WORKFLOW first, and each delegated task has it as parent."""
     await mesh.add(ScriptedNode(EFFECT))
     orchestrator = await mesh.add_orchestrator()
     stub = mesh.orchestrator(orchestrator)
@@ -139,6 +139,7 @@ async def test_every_action_traces_to_its_start(mesh: InProcessMesh) -> None:
     assert {action.parent_action_id for action in actions[1:]} == {actions[0].action_id}
     assert {action.step_id for action in actions[1:]} == {"a", "b"}
     assert {commit.holder for commit in log.commits} == {orchestrator.info.instance_id}
+    assert {action.lease_id for action in actions} == {output.lease_id}
 
 
 async def test_an_effect_is_committed_before_it_leaves(mesh: InProcessMesh, etcd: EmbeddedEtcd, keys: Keyspace) -> None:
