@@ -1,4 +1,4 @@
-"""Our side: an embedded etcd that syncs its writes, and one process of each node that the workflows need."""
+"""Our side: an embedded etcd that syncs its writes, and one process of each node."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class MeshContender:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """etcd and the nodes; the reducer has no part in these workflows."""
+        """etcd and all four nodes: one that has no step to execute follows the owners all the same."""
         assert self._mesh.etcd is not None
         assert self._mesh.etcd.pid is not None
-        kinds = ("orchestrator", "compute", "effect")
+        kinds = ("orchestrator", "compute", "effect", "reducer")
         return {"etcd": self._mesh.etcd.pid} | {kind: self._mesh.of_kind(kind)[0].child.pid for kind in kinds}
 
     async def __aenter__(self) -> MeshContender:
