@@ -27,6 +27,7 @@ lint: setup ## Check style, types, the direction of imports, the protos and thei
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p bench
 	$(BIN)/lint-imports
 	scripts/lint-proto.sh
 

@@ -30,7 +30,7 @@ import psutil
 import uvloop
 
 from onex.v1.common_pb2 import Payload
-from onex.v1.workflow_pb2 import Commit, StepResult, StepState, WorkflowState
+from onex.v1.workflow_pb2 import STEP_STATUS_COMPLETED, Commit, StepResult, StepState, WorkflowState
 from onex_lease import EmbeddedEtcd, EtcdClient, Journal, Keyspace, Ownership, Session
 
 
@@ -74,7 +74,9 @@ class Cell:
 
 
 def _record() -> Commit:
-    state = WorkflowState(name="order", correlation_id="c" * 36, steps=[StepState(status=4, result_epoch=3)] * 5)
+    state = WorkflowState(
+        name="order", correlation_id="c" * 36, steps=[StepState(status=STEP_STATUS_COMPLETED, result_epoch=3)] * 5
+    )
     state.contract_digest = b"d" * 32
     results = [StepResult(step_id=f"step{number}", result=Payload(data=b"x" * 200)) for number in range(3)]
     return Commit(state=state, results=results)

@@ -9,10 +9,7 @@
 Leaving the context stops everything and checks that nothing is left: no process, no listening port and no key of a
 session. Where the test failed, the last log lines of each process are printed.
 
-`MeshInProcess` runs given nodes in the process of the test, where their parts can be looked at:
-
-    async with MeshInProcess(tmp_path, [ComputeNode(...), OrchestratorNode(...)]) as mesh:
-        stub = ComputeServiceStub(mesh.channel("compute"))
+For nodes in the process of the test, where their parts can be looked at, there is tests/inprocess.py.
 """
 
 from __future__ import annotations
@@ -21,8 +18,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -32,9 +28,6 @@ import psutil
 from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
 from onex_mesh.cli.dev.mesh import KINDS, MeshNode, MeshOptions, ProcessMesh
 from onex_mesh.cli.dev.ports import is_free
-from onex_mesh.runtime.node import Node
-from onex_mesh.runtime.serving import NodeServer
-from onex_mesh.runtime.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,70 +140,6 @@ class NodeProcess:
     def note_pid(self) -> None:
         """Remembers the present process, to check later that it is gone."""
         self.pids.append(self._node.child.pid)
-
-
-class MeshInProcess:
-    """An embedded etcd and nodes in this process; an async context manager.
-
-    Args:
-        tmp_path: Where etcd's data goes.
-        nodes: The nodes, started in this order and stopped in the reverse.
-        ttl_s: Time to live of the sessions, in seconds.
-        settings: More settings of all nodes, by name.
-    """
-
-    def __init__(
-        self, tmp_path: Path, nodes: Sequence[Node], *, ttl_s: float = 2.0, settings: Mapping[str, object] | None = None
-    ) -> None:
-        self._tmp_path = tmp_path
-        self._nodes = nodes
-        self._values = {"ttl_s": ttl_s, "drain_s": 10.0, **(settings or {})}
-        self._stack = AsyncExitStack()
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        self._etcd: EmbeddedEtcd | None = None
-        self.servers: list[NodeServer] = []
-        self.keys = Keyspace()
-
-    @property
-    def etcd(self) -> EmbeddedEtcd:
-        """etcd, which tests may stop, kill and pause."""
-        assert self._etcd is not None
-        return self._etcd
-
-    def server(self, kind: str, index: int = 0) -> NodeServer:
-        """The server of a node."""
-        return [server for server in self.servers if server.info.kind == KINDS[kind]][index]
-
-    def address(self, kind: str, index: int = 0) -> str:
-        """host:port of a node."""
-        return self.server(kind, index).info.address
-
-    def channel(self, kind: str, index: int = 0) -> grpc.aio.Channel:
-        """A channel to a node; the same one each time, closed with the mesh."""
-        address = self.address(kind, index)
-        if address not in self._channels:
-            self._channels[address] = open_channel(address)
-        return self._channels[address]
-
-    async def __aenter__(self) -> MeshInProcess:
-        async with AsyncExitStack() as stack:
-            self._etcd = await EmbeddedEtcd.start(data_dir=self._tmp_path / "etcd", fsync=False)
-            stack.push_async_callback(self._etcd.stop)
-            for node in self._nodes:
-                values: dict[str, object] = {"etcd": self._etcd.endpoint, "port": 0, **self._values}
-                server = NodeServer(node, NodeSettings.model_validate(values))
-                await server.start()
-                stack.push_async_callback(server.stop)
-                self.servers.append(server)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for channel in self._channels.values():
-            await channel.close()
-        await self._stack.aclose()
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

@@ -214,9 +214,13 @@ class Engine:
                 await asyncio.wait((entry.task,))
                 if not entry.task.cancelled():
                     return entry.task.result()
-        async for commit in self.follow(workflow_id, after_epoch=0):
-            if commit.state.status in machine.FINAL:
-                return await self.load(workflow_id)
+        found = await self._parts.journal.read_state(workflow_id)
+        if found is None:
+            raise not_found(workflow_id)
+        state, epoch = found
+        if state.status not in machine.FINAL:
+            async for _ in self.follow(workflow_id, after_epoch=epoch):
+                continue
         return await self.load(workflow_id)
 
     async def follow(self, workflow_id: str, *, after_epoch: int) -> AsyncIterator[workflow_pb2.Commit]:
@@ -245,7 +249,7 @@ class Engine:
         commits = [record for record, _ in await self._parts.journal.read_log(workflow_id)]
         recovered = records.read_log([commit for commit in commits if commit.epoch <= epoch])
         result = records.orchestration_result(recovered.contract, state, recovered.results, recovered.output)
-        return Outcome(state, epoch, commits[-1].lease_id if commits else "", result)
+        return Outcome(recovered.contract, state, epoch, commits[-1].lease_id if commits else "", result)
 
     # Taking over
 

@@ -37,6 +37,7 @@ class OwnershipLostError(Exception):
 class Outcome:
     """How a workflow ended."""
 
+    contract: workflow_pb2.OrchestratorContract
     state: workflow_pb2.WorkflowState
     epoch: int
     lease_id: str
@@ -334,8 +335,8 @@ class WorkflowRunner:
             self._wake.set()
             return
         attempt = self._progress.steps[group[0]].attempts
-        action = actions.task(self._issuer(self._epoch()), steps, attempt, command, now)
-        self._remember(action, group)
+        action, record = actions.task(self._issuer(self._epoch()), steps, attempt, command, now)
+        self._remember(record, group)
         self._send(action, steps[0].service_name)
 
     def _hand_out_effect(self, index: int, now: float) -> tuple[action_pb2.Action, str] | None:
@@ -347,8 +348,8 @@ class WorkflowRunner:
             self._step_failed(index, _own_error(error), "")
             return None
         attempt = self._progress.steps[index].attempts
-        action = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now)
-        self._remember(action, (index,))
+        action, record = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now)
+        self._remember(record, (index,))
         return action, step.service_name
 
     def _hand_out_intents(self, index: int, now: float) -> tuple[action_pb2.Action, str]:
@@ -356,13 +357,12 @@ class WorkflowRunner:
         self._evolve(machine.IntentsDispatched(index))
         command = action_pb2.Command(intents=intent_pb2.IntentBatch(intents=self._due.get(index, [])))
         attempt = self._progress.steps[index].attempts
-        action = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now, part="intents")
-        self._remember(action, (index,), intents=True)
+        action, record = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now, part="intents")
+        self._remember(record, (index,), intents=True)
         return action, ""
 
-    def _remember(self, action: action_pb2.Action, steps: tuple[int, ...], *, intents: bool = False) -> None:
-        record = actions.record_of(action)
-        self._handed[action.action_id] = Handed(steps, record, intents)
+    def _remember(self, record: action_pb2.ActionRecord, steps: tuple[int, ...], *, intents: bool = False) -> None:
+        self._handed[record.action.action_id] = Handed(steps, record, intents)
         self._draft.add_action(record)
 
     def _send(self, action: action_pb2.Action, service_name: str) -> None:
@@ -458,6 +458,7 @@ class WorkflowRunner:
         if self._progress.status != workflow_pb2.WORKFLOW_STATUS_COMPLETED:
             output = None
         return Outcome(
+            contract=self._contract,
             state=self._draft.state,
             epoch=self._ownership.epoch,
             lease_id=self._ownership.lease_id,

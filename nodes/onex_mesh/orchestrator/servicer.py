@@ -67,10 +67,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     ) -> orchestrator_pb2.GetWorkflowResponse:
         """Shows a workflow with what is committed."""
         outcome = await self._engine.load(_required(request.workflow_id, "workflow_id"))
-        first = await self._journal.read_commit(request.workflow_id, 1)
-        contract = first.contract if first is not None else None
         view = records.workflow_view(
-            outcome.state, outcome.epoch, owner=self._owner(request.workflow_id), contract=contract
+            outcome.state, outcome.epoch, owner=self._owner(request.workflow_id), contract=outcome.contract
         )
         view.result.CopyFrom(outcome.result)
         return orchestrator_pb2.GetWorkflowResponse(workflow=view)

@@ -41,8 +41,8 @@ def task(
     now: float,
     *,
     part: str = "",
-) -> action_pb2.Action:
-    """A DELEGATE_TASK action.
+) -> tuple[action_pb2.Action, action_pb2.ActionRecord]:
+    """A DELEGATE_TASK action, and its record as the log keeps it: without the command, which contract and results say.
 
     Args:
         issuer: The workflow and its lease.
@@ -53,13 +53,12 @@ def task(
         part: "intents" where it executes the intents of the step.
     """
     first = steps[0]
-    return action_pb2.Action(
+    action = action_pb2.Action(
         action_id=action_id(issuer.start_action_id, first.step_id, attempt, part),
         action_type=action_pb2.ACTION_TYPE_DELEGATE_TASK,
         lease_id=issuer.lease_id,
         epoch=issuer.epoch,
         target_node=common_pb2.NODE_KIND_EFFECT if part else first.kind,
-        command_payload=command,
         correlation_id=issuer.correlation_id,
         issued_at=timestamp(now),
         expires_at=timestamp(now + sum(step.timeout_s for step in steps)),
@@ -68,6 +67,9 @@ def task(
         fencing_token=issuer.fencing_token,
         step_id=first.step_id,
     )
+    record = action_pb2.ActionRecord(action=action, status=action_pb2.ACTION_STATUS_IN_PROGRESS)
+    action.command_payload.CopyFrom(command)
+    return action, record
 
 
 class Inputs:
@@ -231,16 +233,6 @@ def failed_intent(results: Sequence[intent_pb2.IntentResult]) -> common_pb2.Onex
         if result.status != intent_pb2.INTENT_STATUS_COMPLETED:
             return result.error
     return None
-
-
-def record_of(
-    action: action_pb2.Action, status: action_pb2.ActionStatus = action_pb2.ACTION_STATUS_IN_PROGRESS
-) -> action_pb2.ActionRecord:
-    """The action as the log keeps it: its command is left out, contract and results determine it."""
-    record = action_pb2.ActionRecord(status=status)
-    record.action.CopyFrom(action)
-    record.action.ClearField("command_payload")
-    return record
 
 
 def work_s(output: action_pb2.StepOutput) -> float:
