@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from onex_mesh.effect.core.credentials import Secret, read_secret
+from onex_mesh.effect.core.kinds.database import DatabaseTarget
+from onex_mesh.effect.core.kinds.file import FileTarget
+from onex_mesh.effect.core.kinds.http import HttpTarget
+from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
-from onex_mesh.effect.core.target_models import DatabaseTarget, FileTarget, HttpTarget, SmtpTarget
 from onex_mesh.runtime.errors import ValidationError
 
 EVERYTHING = """\

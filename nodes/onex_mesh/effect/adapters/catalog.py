@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from onex_mesh.effect.core.target_models import DatabaseTarget, EventLogTarget, FileTarget, HttpTarget, SmtpTarget
+from onex_mesh.effect.core.kinds.database import DatabaseTarget
+from onex_mesh.effect.core.kinds.event_log import EventLogTarget
+from onex_mesh.effect.core.kinds.file import FileTarget
+from onex_mesh.effect.core.kinds.http import HttpTarget
+from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import Kinds, TargetKind
 from onex_mesh.runtime.errors import ValidationError

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from onex_mesh.effect.core.credentials import Secret
-from onex_mesh.effect.core.target_models import DatabaseTarget
+from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.runtime.errors import (
     DatabaseConnectionError,
     EffectFailedError,

@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 import pydantic
 
 from onex_mesh.effect.core.custom import refused
+from onex_mesh.effect.core.kinds.database import DatabaseTarget, Table
 from onex_mesh.effect.core.request import EffectRequest
-from onex_mesh.effect.core.target_models import DatabaseTarget, Table
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.payload import Json
 

@@ -18,8 +18,8 @@ from onex_mesh.effect.adapters.database.parameters import Read, Write, check_rea
 from onex_mesh.effect.adapters.database.statements import read_statement, write_statement
 from onex_mesh.effect.adapters.database.values import ExactNumeric, from_sql
 from onex_mesh.effect.core.credentials import read_secret
+from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.target_models import DatabaseTarget
 from onex_mesh.runtime.errors import (
     EffectFailedError,
     PayloadTooLargeError,

@@ -19,8 +19,8 @@ from onex_mesh.effect.adapters.files.append import OnceAppends
 from onex_mesh.effect.adapters.files.operations import require_size
 from onex_mesh.effect.adapters.files.root import Root
 from onex_mesh.effect.core.custom import refused
+from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.target_models import EventLogTarget
 from onex_mesh.runtime.errors import TargetUnavailableError, ValidationError
 from onex_mesh.runtime.payload import Json
 

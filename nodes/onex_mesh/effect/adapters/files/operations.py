@@ -13,8 +13,8 @@ import pydantic
 from onex_mesh.effect.adapters.exact_json import exact_json
 from onex_mesh.effect.adapters.files.root import split_path
 from onex_mesh.effect.core.custom import refused
+from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.request import EffectRequest, EffectValue
-from onex_mesh.effect.core.target_models import FileTarget
 from onex_mesh.runtime.errors import EffectFailedError, PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.payload import Json
 

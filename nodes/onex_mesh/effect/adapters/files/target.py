@@ -11,8 +11,8 @@ from typing import TypeVar
 from onex_mesh.effect.adapters.files.append import OnceAppends
 from onex_mesh.effect.adapters.files.operations import FileOperation, check_operation, read_as, require_size
 from onex_mesh.effect.adapters.files.root import Root, entries, open_regular, remove_file, replace_file
+from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.target_models import FileTarget
 from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
 from onex_mesh.runtime.payload import Json
 

@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote
 import pydantic
 
 from onex_mesh.effect.core.custom import refused
+from onex_mesh.effect.core.kinds.http import HEADER_NAME, HttpTarget
 from onex_mesh.effect.core.request import EffectRequest
-from onex_mesh.effect.core.target_models import HEADER_NAME, HttpTarget
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})

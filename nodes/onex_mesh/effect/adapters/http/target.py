@@ -11,8 +11,8 @@ import httpx
 from onex_mesh.effect.adapters.http.parameters import IDEMPOTENT_METHODS, READING_METHODS, Call, check_call, header_text
 from onex_mesh.effect.adapters.http.responses import refusal, result
 from onex_mesh.effect.core.credentials import read_secret
+from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.target_models import HttpTarget
 from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)

@@ -17,8 +17,8 @@ import pydantic
 from onex_mesh.effect.adapters.http.parameters import header_text
 from onex_mesh.effect.adapters.smtp.templates import RenderedMail
 from onex_mesh.effect.core.custom import refused
+from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.request import EffectContext, EffectRequest
-from onex_mesh.effect.core.target_models import SmtpTarget
 from onex_mesh.runtime.errors import ValidationError
 
 # RFC 5321: a dot-string local part, a domain of labels. Quoted local parts and address literals are refused.

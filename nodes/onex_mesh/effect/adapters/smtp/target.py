@@ -19,8 +19,8 @@ from onex_mesh.effect.adapters.smtp.message import (
 )
 from onex_mesh.effect.adapters.smtp.templates import MailTemplates, RenderedMail
 from onex_mesh.effect.core.credentials import read_secret
+from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.effect.core.target_models import SmtpTarget
 from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError, ValidationError
 from onex_mesh.runtime.payload import Json
 
