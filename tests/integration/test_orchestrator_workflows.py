@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 
@@ -115,16 +116,64 @@ async def test_sequential_steps_read_each_other(mesh: InProcessMesh) -> None:
     assert output.lease_id
 
 
-@pytest.mark.parametrize(("every_step", "epochs"), [(False, 2), (True, 6)])
-async def test_commits_follow_purity(mesh: InProcessMesh, every_step: bool, epochs: int) -> None:
-    """R140: five pure steps cost two commits; with durability EVERY_STEP each result has its own."""
+async def test_quick_pure_steps_cost_two_commits(mesh: InProcessMesh) -> None:
+    """R140: five pure steps cost two commits, and the log has the result of each."""
     await mesh.add(ScriptedNode(COMPUTE))
     stub = mesh.orchestrator(await mesh.add_orchestrator())
-    output = await execute(stub, contract(*(compute(f"s{n}", n) for n in range(5)), every_step=every_step))
-    assert output.execution_metadata.epoch == epochs
+    output = await execute(stub, contract(*(compute(f"s{n}", n) for n in range(5))))
+    assert output.execution_metadata.epoch == 2
     log = await history(stub, output.workflow_id)
-    assert [commit.epoch for commit in log.commits] == list(range(1, epochs + 1))
+    assert [commit.epoch for commit in log.commits] == [1, 2]
+    assert [row.step_id for row in log.commits[1].results] == [f"s{n}" for n in range(5)]
     assert log.chain_valid
+
+
+@pytest.mark.parametrize(("every_step", "step_s"), [(True, 0.01), (False, 0.06)])
+async def test_a_chain_is_committed_as_it_goes(mesh: InProcessMesh, every_step: bool, step_s: float) -> None:
+    """R140, R146: EVERY_STEP commits what a chain has done while it goes on; otherwise 50 ms of work are a commit."""
+    go_on = asyncio.Event()
+
+    async def stop_at_the_last(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        await (go_on.wait() if context.step_id == "s4" else asyncio.sleep(step_s))
+        return await echo(command, context)
+
+    await mesh.add(ScriptedNode(COMPUTE, stop_at_the_last))
+    stub = mesh.orchestrator(await mesh.add_orchestrator())
+    made = contract(*(compute(f"s{n}", n) for n in range(5)), every_step=every_step)
+    running = asyncio.create_task(execute(stub, made))
+    log = orchestrator_pb2.GetHistoryResponse()
+    async with asyncio.timeout(10):
+        while sum(len(commit.results) for commit in log.commits) < 4:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(grpc.aio.AioRpcError):  # not there yet
+                log = await history(stub, made.workflow_id)
+    assert not running.done()
+    go_on.set()
+    output = await running
+    log = await history(stub, made.workflow_id)
+    rows = [row.step_id for commit in log.commits for row in commit.results]
+    assert rows == [f"s{n}" for n in range(5)]  # none twice, although the result holds all of them
+    assert output.execution_metadata.epoch >= 3
+    assert log.chain_valid
+
+
+async def test_a_chain_that_fails_keeps_what_it_told(mesh: InProcessMesh) -> None:
+    """R103, R140: the links before the one that failed are not executed again when it is retried."""
+    ran: list[str] = []
+
+    async def fail_once(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        ran.append(context.step_id)
+        await asyncio.sleep(0.01)
+        if ran.count("s2") == 1 and context.step_id == "s2":
+            raise errors.TargetUnavailableError("not now")
+        return await echo(command, context)
+
+    await mesh.add(ScriptedNode(COMPUTE, fail_once))
+    stub = mesh.orchestrator(await mesh.add_orchestrator())
+    made = contract(*(compute(f"s{n}", n) for n in range(4)), every_step=True, retry_enabled=True, max_retries=1)
+    output = await execute(stub, made)
+    assert output.orchestration_result.status == workflow_pb2.WORKFLOW_STATUS_COMPLETED
+    assert ran == ["s0", "s1", "s2", "s2", "s3"]
 
 
 async def test_every_action_traces_to_its_start(mesh: InProcessMesh) -> None:

@@ -54,8 +54,9 @@ class Caller:
         results = {}
         async for frame in call:
             for result in frame.results:
-                assert result.action_id not in results
-                results[result.action_id] = result
+                if result.status != action_pb2.ACTION_STATUS_IN_PROGRESS:
+                    assert result.action_id not in results
+                    results[result.action_id] = result
         return results
 
 
@@ -267,6 +268,34 @@ async def test_a_chain_feeds_each_link_from_those_before(serve: Callable[..., Aw
         22,
         {"a": 22, "t": "w-q", "none": None},
     ]
+
+
+async def test_a_chain_tells_what_it_has_done(serve: Callable[..., Awaitable[Caller]]) -> None:
+    """R43, R147: over the stream a slow chain reports each link once while it goes on; the result holds all of them."""
+    gate = Gate()
+
+    async def wait_at_the_last(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        await (gate.opened.wait() if context.step_id == "s2" else asyncio.sleep(0.01))
+        return await echo(command, context)
+
+    caller = await serve(wait_at_the_last)
+    made = action(await caller.own())
+    for n in range(3):
+        link = made.command_payload.chain.links.add(step_id=f"s{n}")
+        link.command.compute.input_data.CopyFrom(json_payload(n))
+    call = caller.stub.Dispatch(timeout=10)
+    await call.write(action_pb2.DispatchRequest(actions=[made]))
+    reports: list[action_pb2.ActionResult] = []
+    while sum(len(report.outputs) for report in reports) < 2:
+        reports.extend((await call.read()).results)
+    assert {report.status for report in reports} == {action_pb2.ACTION_STATUS_IN_PROGRESS}
+    assert [output.step_id for report in reports for output in report.outputs] == ["s0", "s1"]
+    gate.opened.set()
+    (result,) = (await call.read()).results
+    assert result.status == COMPLETED
+    assert [output.step_id for output in result.outputs] == ["s0", "s1", "s2"]
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
 
 
 async def test_a_failing_link_ends_the_chain_and_keeps_what_was_done(

@@ -71,10 +71,12 @@ def test_sequential_pure_steps_travel_as_one_chain() -> None:
     assert machine.decide(compiled, machine.begin(compiled), 0.0).pure == ((0, 1, 2),)
 
 
-def test_every_step_durability_sends_each_step_alone() -> None:
-    """R97: `durability: every_step` turns chains off."""
-    compiled = plan(step("a"), step("b"), every_step=True)
-    assert machine.decide(compiled, machine.begin(compiled), 0.0).pure == ((0,),)
+def test_a_chain_that_tells_what_it_has_done_goes_on() -> None:
+    """R97: a link that is done is not handed out again, and what follows the chain waits for all of it."""
+    compiled = plan(step("a"), step("b"), step("e", "effect"), every_step=True)
+    assert machine.decide(compiled, machine.begin(compiled), 0.0).pure == ((0, 1),)
+    progress = play(compiled, machine.Dispatched((0, 1)), machine.Succeeded(0))
+    assert machine.decide(compiled, progress, 0.0) == machine.Decision()
 
 
 def test_a_chain_ends_where_an_effect_begins() -> None:

@@ -59,6 +59,7 @@ class Handed:
     """An action that was handed out."""
 
     steps: tuple[int, ...]
+    """Those whose outputs are still to come."""
     record: action_pb2.ActionRecord
     intents: bool = False
 
@@ -182,6 +183,11 @@ class WorkflowRunner:
     async def _take_in(self) -> None:
         inbox, self._inbox = self._inbox, []
         for result in inbox:
+            if result.status == action_pb2.ACTION_STATUS_IN_PROGRESS:
+                under_way = self._handed.get(result.action_id)
+                if under_way is not None:
+                    self._take_outputs(under_way, result)
+                continue
             handed = self._handed.pop(result.action_id, None)
             if handed is not None:
                 await self._take_result(handed, result)
@@ -204,9 +210,8 @@ class WorkflowRunner:
         if handed.intents:
             self._intents_done(handed.steps[0], result)
             return
-        for output in result.outputs:
-            self._step_done(self._plan.index_of[output.step_id], output, result.executed_by)
-        rest = handed.steps[len(result.outputs) :]
+        self._take_outputs(handed, result)
+        rest = handed.steps
         # A node may report the failing link of a chain as an output of its own, or leave it to the error.
         reported = any(output.HasField("error") for output in result.outputs)
         if result.HasField("error") and rest and not reported:
@@ -214,6 +219,14 @@ class WorkflowRunner:
             rest = rest[1:]
         if rest:
             self._evolve(machine.NotReached(rest))
+
+    def _take_outputs(self, handed: Handed, result: action_pb2.ActionResult) -> None:
+        """Takes in what is new: a chain tells what it has done as it goes, and all of it at its end."""
+        for output in result.outputs:
+            index = self._plan.index_of.get(output.step_id, -1)
+            if index in handed.steps:
+                handed.steps = tuple(step for step in handed.steps if step != index)
+                self._step_done(index, output, result.executed_by)
 
     async def _require_ownership(self, error: common_pb2.OnexError) -> None:
         """A node that refuses our lease may be right: ask etcd, and stop if it is (F1)."""

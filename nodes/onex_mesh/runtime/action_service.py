@@ -109,6 +109,9 @@ class _Answer:
         if not self.result.done():
             self.result.set_result(result)
 
+    def progress(self, result: action_pb2.ActionResult) -> None:
+        """A single call has one answer, and that holds everything."""
+
 
 class _Stream:
     """What one Dispatch stream has under way and ready.
@@ -141,6 +144,13 @@ class _Stream:
         fitting = self._fitting(result, size_bytes)
         self._ready.append((fitting, size_bytes if fitting is result else 0))
         self._wake.set()
+
+    def progress(self, result: action_pb2.ActionResult) -> None:
+        """Adds a report to the next frame; one that no message can carry is left to the result."""
+        size_bytes = result.ByteSize()
+        if self._fitting(result, size_bytes) is result:
+            self._ready.append((result, size_bytes))
+            self._wake.set()
 
     def under_way(self) -> list[Execution]:
         """The actions that it waits for."""

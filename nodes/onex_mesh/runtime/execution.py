@@ -31,6 +31,10 @@ log = structlog.get_logger(__name__)
 SWEEP_S = 0.05
 """How late an action may be stopped after its expiry. One timer for all is cheaper than one for each."""
 
+REPORT_S = 0.005
+"""A chain that has worked longer than this since its last report tells what is done before it goes on: what a crash
+can cost is bounded by it, and a chain of quick steps is still one message."""
+
 _ABANDON_S = 2.0
 _LINKS = uuid.UUID("0d5ee5a6-5c0c-5d5c-9c2f-3f6a5a1a7e01")
 _Key: TypeAlias = tuple[str, str, int]
@@ -41,6 +45,9 @@ class Waiter(Protocol):
 
     def put(self, result: action_pb2.ActionResult) -> None:
         """Takes the result of an action that it waits for; never waits itself."""
+
+    def progress(self, result: action_pb2.ActionResult) -> None:
+        """Takes the outputs of links that ended since the last report of a chain; all come again with the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,7 @@ class Executions:
         )
         command = action.command_payload
         if command.HasField("chain"):
-            await self._run_chain(command.chain, context, result)
+            await self._run_chain(execution, context, result)
         else:
             result.outputs.append(await self._run_step(action.step_id, command, context))
 
@@ -228,17 +235,30 @@ class Executions:
         output.execution_time.FromNanoseconds(time.monotonic_ns() - began)
         return output
 
-    async def _run_chain(
-        self, chain: action_pb2.CommandChain, context: CommandContext, result: action_pb2.ActionResult
-    ) -> None:
+    async def _run_chain(self, execution: Execution, context: CommandContext, result: action_pb2.ActionResult) -> None:
+        chain = execution.action.command_payload.chain
         scope = ChainScope(chain)
+        reported, reported_at = 0, time.monotonic()
         for link in chain.links:
+            if len(result.outputs) > reported and time.monotonic() - reported_at >= REPORT_S:
+                self._report(execution, result, reported)
+                reported, reported_at = len(result.outputs), time.monotonic()
             command = self._templates.get(link.command).resolve(scope.of(link))
             output = await self._run_step(link.step_id, command, _link_context(context, link.step_id))
             result.outputs.append(output)
             scope.add(output)
             # A chain of quick steps must not hold the loop from one end to the other, nor outlive its expiry.
             await asyncio.sleep(0)
+
+    def _report(self, execution: Execution, result: action_pb2.ActionResult, reported: int) -> None:
+        progress = action_pb2.ActionResult(
+            action_id=result.action_id,
+            status=action_pb2.ACTION_STATUS_IN_PROGRESS,
+            outputs=result.outputs[reported:],
+            executed_by=result.executed_by,
+        )
+        for waiter in execution.waiters:
+            waiter.progress(progress)
 
     def _fail(self, result: action_pb2.ActionResult, error: OnexError, action: action_pb2.Action) -> None:
         error.correlation_id = error.correlation_id or action.correlation_id

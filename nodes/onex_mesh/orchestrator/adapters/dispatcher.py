@@ -98,6 +98,12 @@ class Dispatcher:
         if pending is not None:
             pending.on_result(result)
 
+    def progress(self, result: action_pb2.ActionResult) -> None:
+        """Takes from a link what a chain has done so far; its result is still to come."""
+        pending = self._pending.get(result.action_id)
+        if pending is not None:
+            pending.on_result(result)
+
     def reroute(self, action_ids: Iterable[str]) -> None:
         """Takes back what a lost link had not answered and sends it elsewhere."""
         for action_id in action_ids:

@@ -34,6 +34,9 @@ class LinkOwner(Protocol):
     def deliver(self, result: action_pb2.ActionResult) -> None:
         """Takes a result."""
 
+    def progress(self, result: action_pb2.ActionResult) -> None:
+        """Takes what a chain has done so far."""
+
     def reroute(self, action_ids: Iterable[str]) -> None:
         """Takes back what was not answered."""
 
@@ -165,7 +168,10 @@ class StreamLink:
         sent = self._sent
         async for frame in call:
             for result in frame.results:
-                if sent.pop(result.action_id, 0) is None:
+                if result.status == action_pb2.ACTION_STATUS_IN_PROGRESS:
+                    if result.action_id in sent:
+                        self._owner.progress(result)
+                elif sent.pop(result.action_id, 0) is None:
                     self._owner.deliver(result)
 
 

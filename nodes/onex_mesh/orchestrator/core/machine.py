@@ -245,11 +245,9 @@ def _chain(plan: Plan, progress: Progress, first: PlannedStep) -> tuple[int, ...
     """The step and the pure ones behind it that can travel with it in one call.
 
     A step joins if it waits for nothing but steps of the chain, has the same destination, and something in the chain is
-    needed by it: it could not start earlier anywhere else. With durability EVERY_STEP each step travels alone.
+    needed by it: it could not start earlier anywhere else.
     """
     chain = [first.index]
-    if plan.every_step:
-        return (first.index,)
     members = {first.index}
     for candidate in plan.steps[first.index + 1 :]:
         if len(chain) == CHAIN_MAX:

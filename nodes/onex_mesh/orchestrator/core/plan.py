@@ -68,7 +68,7 @@ class Plan:
     index_of: Mapping[str, int]
     coordination: workflow_pb2.CoordinationType
     every_step: bool
-    """Whether each result is committed by itself (durability EVERY_STEP)."""
+    """Whether a result is committed as soon as it is here (durability EVERY_STEP)."""
     output: ValueTemplate | None
     timeout_s: float
     """Longest time from start to end; 0 for none."""
