@@ -14,7 +14,7 @@ from onex.v1.common_pb2 import NodeKind
 from onex.v1.node_pb2 import NodeInfo
 from onex_lease.client import backoff
 from onex_lease.live import Changes, LiveState, OwnerEntry, ViewVerdict
-from onex_lease.watch import HistoryLostError, Watch
+from onex_lease.watch import HistoryLostError, Watch, is_progress_ordered
 
 if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
@@ -40,6 +40,7 @@ class LiveView:
         self._orphan_callbacks: list[Callable[[list[str]], None]] = []
         self._node_callbacks: list[Callable[[], None]] = []
         self._watch: Watch | None = None
+        self._asks_for_progress = False
         self._follower: asyncio.Task[None] | None = None
 
     @classmethod
@@ -50,6 +51,7 @@ class LiveView:
             EtcdUnavailableError: etcd does not answer.
         """
         view = cls(client, keys)
+        view._asks_for_progress = is_progress_ordered(await client.server_version())
         await view._list()
         view._follower = asyncio.create_task(view._follow(), name="live view")
         return view
@@ -93,14 +95,17 @@ class LiveView:
         return self._state.check(workflow_id, lease_id, fencing_token)
 
     async def caught_up(self, revision: int, timeout_s: float) -> bool:
-        """Waits until the view has come as far as `revision`; False if it has not within the time."""
+        """Waits until the view has come as far as `revision`; False if it has not within the time.
+
+        With an etcd before 3.5.9 only events move it, and revisions at which nothing of it changed are not waited for.
+        """
         deadline = time.monotonic() + timeout_s
         while self.revision < revision:
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 return False
             self._moved.clear()
-            if self._watch is not None:
+            if self._watch is not None and self._asks_for_progress:
                 await self._watch.request_progress()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(_PROGRESS_INTERVAL_S, remaining_s)):

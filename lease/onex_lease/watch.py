@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from onex_lease.messages import Event, WatchResponse
 
 _log = logging.getLogger(__name__)
+
+# The first with https://github.com/etcd-io/etcd/pull/15695.
+_ORDERED_PROGRESS_SINCE = (3, 5, 9)
+
+
+def is_progress_ordered(version: str) -> bool:
+    """Whether an etcd of this version answers progress requests only after the events that came before.
+
+    Older ones may answer ahead of events that are still on their way: who believes them takes a lease that was just
+    acquired for one that never was (etcd issue 15220).
+    """
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    return numbers is not None and tuple(map(int, numbers.groups())) >= _ORDERED_PROGRESS_SINCE
 
 
 class HistoryLostError(Exception):
@@ -108,13 +122,16 @@ class Watch:
         revision = response.events[-1].kv.mod_revision if response.events else response.header.revision
         if revision < self._next_revision - 1:
             return None
-        self._next_revision = max(self._next_revision, revision + 1)
+        if response.events:
+            # An answer to a progress request moves nothing: no event is passed over on its word.
+            self._next_revision = max(self._next_revision, revision + 1)
         return Batch(response.events, revision)
 
     async def request_progress(self) -> None:
         """Asks etcd to say up to which revision everything was delivered; a batch without events is the answer.
 
-        There is no answer while the connection is lost or the watch is behind: ask again.
+        There is no answer while the connection is lost or the watch is behind: ask again. Only for an etcd that
+        `is_progress_ordered`.
         """
         call = self._call
         if call is None:

@@ -21,6 +21,7 @@ from onex_lease import (
     ViewVerdict,
     register_node,
 )
+from onex_lease.watch import is_progress_ordered
 from tests.lease_writers import eventually, record, session_of
 from tests.tcp_proxy import TcpProxy
 
@@ -49,16 +50,46 @@ async def test_it_follows(client: EtcdClient, keys: Keyspace) -> None:
         await view.close()
 
 
-async def test_catching_up_without_events(client: EtcdClient, keys: Keyspace) -> None:
-    """Revisions at which nothing of the view changed are seen too; those that are not there yet are not."""
+async def test_catching_up_without_events(etcd: EmbeddedEtcd, client: EtcdClient, keys: Keyspace) -> None:
+    """Revisions at which nothing of the view changed are seen too where etcd tells in order; those that are not there
+    yet are not."""
     view = await LiveView.open(client, keys)
     journal = Journal(client, keys)
     async with session_of(client, "a") as session:
         ownership = await journal.start(session, record("w"), final=True)
         assert view.owner("w") is None
-        assert await view.caught_up(ownership.fencing_token, 10)
-        assert view.revision >= ownership.fencing_token
+        if is_progress_ordered(etcd.version):
+            assert await view.caught_up(ownership.fencing_token, 10)
+            assert view.revision >= ownership.fencing_token
+        else:
+            assert not await view.caught_up(ownership.fencing_token, 0.2)
         assert not await view.caught_up(view.revision + 1000, 0.2)
+    await view.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "ordered"),
+    [("3.5.1", False), ("3.5.8", False), ("3.5.9", True), ("3.5.21", True), ("3.6.0-rc.1", True), ("", False)],
+)
+def test_whose_progress_is_believed(version: str, ordered: bool) -> None:
+    """R136: etcd before 3.5.9 tells of progress ahead of events; a lease just acquired would look forged."""
+    assert is_progress_ordered(version) is ordered
+
+
+async def test_a_lease_just_acquired_is_never_called_forged(client: EtcdClient, keys: Keyspace) -> None:
+    """R144: whatever the version of etcd, and however far the view is behind: VALID, or not known yet."""
+    view = await LiveView.open(client, keys)
+    journal = Journal(client, keys)
+    async with session_of(client, "a") as session:
+
+        async def acquire_and_check(name: str) -> None:
+            held = await journal.start(session, record(name))
+            await view.caught_up(held.fencing_token, 1)
+            assert view.check(name, held.lease_id, held.fencing_token) in (ViewVerdict.VALID, ViewVerdict.STALE)
+            await journal.commit(held, record(), final=True)
+
+        for turn in range(10):
+            await asyncio.gather(*(acquire_and_check(f"w-{turn}-{n}") for n in range(100)))
     await view.close()
 
 
