@@ -1,0 +1,1 @@
+"""Redis as a target: streams that take messages, and caches."""
