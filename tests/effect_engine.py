@@ -12,14 +12,13 @@ from google.protobuf import json_format
 
 from onex.v1 import effect_pb2, intent_pb2
 from onex_mesh.effect.adapters.catalog import open_target
-from onex_mesh.effect.adapters.custom import CustomAdapter
+from onex_mesh.effect.adapters.custom import open_app_lane
 from onex_mesh.effect.core.custom import EffectRegistry
 from onex_mesh.effect.core.engine import EffectEngine, EngineParts
 from onex_mesh.effect.core.lane import Lane, open_lane
 from onex_mesh.effect.core.once import Claims
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.effect.core.target_file import read_target_file
-from onex_mesh.effect.core.targets import Limits, TargetConfig
 from onex_mesh.effect.executor import EffectExecutor
 from onex_mesh.effect.ports import AuditRecord, LedgerClaim
 from onex_mesh.runtime.errors import LeaseConflictError
@@ -210,10 +209,7 @@ async def effect_world(
     lanes: dict[str, Lane] = dict(extra_lanes or {})
     app_lanes: dict[str, Lane] = {}
     for effect in registry or EffectRegistry():
-        limits = Limits(concurrency=effect.concurrency, timeout_s=effect.timeout_s or 60.0)
-        lane = open_lane(f"app:{effect.name}", TargetConfig(kind="app", limits=limits), CustomAdapter(effect))
-        lane.effect_types = (effect.name,)
-        app_lanes[effect.name] = lane
+        app_lanes[effect.name] = open_app_lane(effect)
     audit, ledger, observations = audit or AuditList(), ledger or MemoryLedger(), Observations()
     engine = EffectEngine(
         EngineParts(

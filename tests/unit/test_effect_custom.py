@@ -42,9 +42,9 @@ def plain(parameters: Mapping[str, Json], context: EffectContext) -> Json:
 async def test_a_registered_effect_is_executed_by_its_name(tmp_path: Path) -> None:
     """R91: parameters by the model, the context with key and correlation id, the result as JSON."""
     registry = EffectRegistry()
-    registered = registry.register("charge", charge, compensate="refund")
+    registered = registry.register("charge", charge)
     registry.register("plain", plain)
-    assert (registered.is_async, registered.parameters, registered.compensate) == (True, Charge, "refund")
+    assert (registered.is_async, registered.parameters, registered.compensation) == (True, Charge, None)
     async with effect_world(tmp_path, registry=registry) as world:
         output = await world.effect("charge", "", "", {"amount_pence": 5, "currency": "GBP"}, key="k1")
         assert output.correlation_id == "corr-1"

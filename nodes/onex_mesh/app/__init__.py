@@ -5,6 +5,7 @@ from __future__ import annotations
 from onex_mesh.app.application import App
 from onex_mesh.app.loading import load_app
 from onex_mesh.compute.core import ComputeContext, MergeStrategy
+from onex_mesh.effect.core.compensation import Compensation
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.reducer.core import (
     FrozenDict,
@@ -23,13 +24,15 @@ from onex_mesh.reducer.core import (
     notification,
     transition,
 )
-from onex_mesh.runtime.errors import OnexError, TargetUnavailableError, ValidationError
+from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError, ValidationError
 from onex_mesh.runtime.payload import Json
 
 __all__ = [
     "App",
+    "Compensation",
     "ComputeContext",
     "EffectContext",
+    "EffectFailedError",
     "FrozenDict",
     "FrozenJson",
     "Intent",

@@ -14,6 +14,7 @@ from onex.v1 import workflow_pb2
 from onex_mesh.app.workflows import WorkflowDefinition, register_workflow
 from onex_mesh.compute.core import AlgorithmRegistry
 from onex_mesh.compute.core.algorithm import Function, Merge
+from onex_mesh.effect.core.compensation import Compensation
 from onex_mesh.effect.core.custom import EffectRegistry, Handler
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
 from onex_mesh.reducer.core import ReducerRegistry
@@ -113,9 +114,10 @@ class App:
         name: str,
         *,
         ledger: bool = False,
-        compensate: str = "",
+        compensate: str | Compensation = "",
         timeout_s: float | None = None,
         concurrency: int = 256,
+        description: str = "",
     ) -> Callable[[_Handler], _Handler]:
         """Registers an effect of the application: a handler `(parameters, context)`, plain or async.
 
@@ -124,9 +126,11 @@ class App:
         Args:
             name: Effect type; not one of the built-in ones.
             ledger: Keep the recorded result so that a repeat never runs the handler again.
-            compensate: Name of the effect that undoes this one.
+            compensate: The effect that undoes this one, by its name or as a `Compensation` with its parameters. That
+                it exists and can be called is checked when the App is loaded.
             timeout_s: Longest time for one attempt. Default: the caller's deadline.
             concurrency: Most calls at once on one node.
+            description: For people. Default: the first paragraph of the docstring.
 
         Raises:
             ValidationError: The name is taken or the signature does not fit; with file and line of the handler.
@@ -134,7 +138,13 @@ class App:
 
         def register(handler: _Handler) -> _Handler:
             self.effects.register(
-                name, handler, ledger=ledger, compensate=compensate, timeout_s=timeout_s, concurrency=concurrency
+                name,
+                handler,
+                ledger=ledger,
+                compensate=compensate,
+                timeout_s=timeout_s,
+                concurrency=concurrency,
+                description=description,
             )
             return handler
 

@@ -20,8 +20,8 @@ def load_app(name: str, *, directory: Path = Path()) -> App:
         directory: Searched before the installed packages. Default: the working folder.
 
     Raises:
-        ValidationError: The module or the attribute is not there, is no App, or fails while it is imported; the
-            message says which, and for a failing module the file and line.
+        ValidationError: The module or the attribute is not there, is no App, or fails while it is imported, or the
+            inverse of an effect is missing or cannot be called; the message says which, with file and line.
     """
     module_name, _, attribute = name.partition(":")
     attribute = attribute or "app"
@@ -39,6 +39,8 @@ def load_app(name: str, *, directory: Path = Path()) -> App:
         value = getattr(value, part)
     if not isinstance(value, App):
         raise ValidationError(f"{name!r} is a {type(value).__name__}, not an App{_instead(module, attribute)}")
+    # An effect may be registered after the one that it undoes: only now all of them are there.
+    value.effects.check()
     return value
 
 

@@ -12,23 +12,20 @@ import grpc
 from onex.v1 import common_pb2, effect_pb2_grpc, node_pb2
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
-from onex_mesh.effect.adapters.custom import CustomAdapter
+from onex_mesh.effect.adapters.custom import open_app_lane
 from onex_mesh.effect.adapters.ledger import EtcdLedger
-from onex_mesh.effect.core.custom import CustomEffect, EffectRegistry
+from onex_mesh.effect.core.custom import EffectRegistry
 from onex_mesh.effect.core.engine import EffectEngine, EngineParts
 from onex_mesh.effect.core.health import HealthChecks
 from onex_mesh.effect.core.lane import Lane, open_lane
 from onex_mesh.effect.core.once import Claims
 from onex_mesh.effect.core.request import APP_TARGET
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
-from onex_mesh.effect.core.targets import Limits, TargetConfig
 from onex_mesh.effect.executor import EffectExecutor
 from onex_mesh.effect.ports import Kinds
 from onex_mesh.effect.servicer import EffectServicer
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.mesh import Mesh
-
-_DAY_S = 86_400.0
 
 
 @dataclass(slots=True)
@@ -55,7 +52,8 @@ class EffectNode:
         environment: Variables for credentials and for the YAML file.
 
     Raises:
-        ValidationError: The file of targets is wrong; all violations, with file and line.
+        ValidationError: The file of targets is wrong, or an effect's inverse cannot be called; all violations, with
+            file and line.
     """
 
     kind = common_pb2.NODE_KIND_EFFECT
@@ -72,6 +70,7 @@ class EffectNode:
     ) -> None:
         self.version = version
         self.service_name = service_name
+        registry.check()
         self._registry = registry
         self._kinds = kinds
         self._environment = environment
@@ -113,7 +112,7 @@ class EffectNode:
         except BaseException:
             await _stop(lanes)
             raise
-        app_lanes = {effect.name: _app_lane(effect) for effect in self._registry}
+        app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
         claims = Claims(EtcdLedger(mesh))
         engine = EffectEngine(
             EngineParts(
@@ -164,17 +163,6 @@ class EffectNode:
         if self._running is None:
             raise errors.InternalError("the node is not started")
         return self._running
-
-
-def _app_lane(effect: CustomEffect) -> Lane:
-    """An effect of the application as a target of its own, so that its breaker and its slots are its own."""
-    config = TargetConfig(
-        kind=APP_TARGET,
-        limits=Limits(concurrency=effect.concurrency, timeout_s=effect.timeout_s or _DAY_S),
-    )
-    lane = open_lane(f"{APP_TARGET}:{effect.name}", config, CustomAdapter(effect))
-    lane.effect_types = (effect.name,)
-    return lane
 
 
 async def _stop(lanes: Mapping[str, Lane]) -> None:

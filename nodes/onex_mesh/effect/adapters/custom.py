@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Mapping
 
 import pydantic
 import structlog
 
 from onex_mesh.effect.core.custom import CustomEffect, HandlerResult
-from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
+from onex_mesh.effect.core.lane import Lane, open_lane
+from onex_mesh.effect.core.request import APP_TARGET, EffectContext, EffectPlan, EffectRequest, EffectValue, Once
+from onex_mesh.effect.core.targets import Limits, TargetConfig
 from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError, ValidationError
 from onex_mesh.runtime.payload import Json, to_value
 
 log = structlog.get_logger(__name__)
+
+_DAY_S = 86_400.0
+
+
+def open_app_lane(effect: CustomEffect) -> Lane:
+    """An effect of the application as a target of its own, so that its breaker and its slots are its own."""
+    config = TargetConfig(
+        kind=APP_TARGET,
+        limits=Limits(concurrency=effect.concurrency, timeout_s=effect.timeout_s or _DAY_S),
+    )
+    lane = open_lane(f"{APP_TARGET}:{effect.name}", config, CustomAdapter(effect))
+    lane.effect_types = (effect.name,)
+    lane.description = _description(effect)
+    return lane
 
 
 class CustomAdapter:
@@ -82,3 +99,14 @@ class CustomAdapter:
         except ValidationError as error:
             raise EffectFailedError(f"the result of effect {self._effect.name!r}: {error.message}") from error
         return EffectValue(value)
+
+
+def _description(effect: CustomEffect) -> str:
+    """For people and tools that list targets: what it does, what undoes it, and the schema of its parameters."""
+    schema = effect.schema()
+    lines = [
+        effect.description,
+        f"compensated by: {effect.compensation.effect}" if effect.compensation is not None else "",
+        f"parameters: {json.dumps(schema, separators=(',', ':'))}" if schema is not None else "",
+    ]
+    return "\n".join(line for line in lines if line)

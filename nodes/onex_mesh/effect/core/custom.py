@@ -1,16 +1,24 @@
-"""Effects that an application registers: a name, a model of the parameters, a handler (R91)."""
+"""Effects that an application registers: a name, a model of the parameters, a handler, and its inverse (R91)."""
 
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import pydantic
 
-from onex_mesh.effect.core.request import EffectContext
+from onex_mesh.effect.core.compensation import Compensation, Inverse, Sources, by_name, filled_in, problems_of
+from onex_mesh.effect.core.handlers import (
+    first_paragraph,
+    given_shape,
+    model_of,
+    problem_of,
+    result_of,
+    taken_shape,
+    where_is,
+)
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json
 
@@ -42,9 +50,10 @@ class CustomEffect:
         is_async: Whether the handler is a coroutine function.
         ledger: Whether the ledger keeps a recorded result from being overtaken by a repeat. It costs two writes to
             etcd. Without it the handler runs again if the node dies before the workflow has committed the result.
-        compensate: Name of the effect that undoes this one; kept for the orchestrator.
+        compensation: The effect that undoes this one; None if there is none.
         timeout_s: Longest time for one attempt; None: only the caller's deadline.
         concurrency: Calls of this effect at once, on one node.
+        description: For people.
     """
 
     name: str
@@ -52,9 +61,10 @@ class CustomEffect:
     parameters: type[pydantic.BaseModel] | None
     is_async: bool
     ledger: bool = False
-    compensate: str = ""
+    compensation: Compensation | None = None
     timeout_s: float | None = None
     concurrency: int = 256
+    description: str = ""
 
     def parse(self, parameters: Mapping[str, Json]) -> pydantic.BaseModel | Mapping[str, Json]:
         """The parameters as the handler takes them.
@@ -69,6 +79,16 @@ class CustomEffect:
         except pydantic.ValidationError as error:
             raise refused(error, "") from error
 
+    def schema(self) -> Mapping[str, Json] | None:
+        """The JSON schema of the parameters; None where any mapping is taken, or a field has no schema."""
+        if self.parameters is None:
+            return None
+        try:
+            return self.parameters.model_json_schema(mode="validation")
+        except pydantic.PydanticUserError:
+            # A field of a type that JSON schema cannot describe: the model checks it all the same.
+            return None
+
 
 class EffectRegistry:
     """The effects of one application, by name."""
@@ -82,9 +102,10 @@ class EffectRegistry:
         handler: Handler,
         *,
         ledger: bool = False,
-        compensate: str = "",
+        compensate: str | Compensation = "",
         timeout_s: float | None = None,
         concurrency: int = 256,
+        description: str = "",
     ) -> CustomEffect:
         """Adds an effect. The annotation of the handler's first parameter, a pydantic model, is its schema.
 
@@ -94,19 +115,62 @@ class EffectRegistry:
         """
         problem = self._problem(name, handler)
         if problem:
-            raise ValidationError(f"{_where(handler)}: effect {name!r}: {problem}", violations=((name, problem),))
+            raise ValidationError(f"{where_is(handler)}: effect {name!r}: {problem}", violations=((name, problem),))
         effect = CustomEffect(
             name=name,
             handler=handler,
-            parameters=_model_of(handler),
+            parameters=model_of(handler),
             is_async=inspect.iscoroutinefunction(handler),
             ledger=ledger,
-            compensate=compensate,
+            compensation=Compensation(compensate) if isinstance(compensate, str) and compensate else compensate or None,
             timeout_s=timeout_s,
             concurrency=concurrency,
+            description=description or first_paragraph(handler),
         )
         self._effects[name] = effect
         return effect
+
+    def check(self) -> None:
+        """Checks what can only be checked once all effects are there: that each inverse exists and can be called.
+
+        Raises:
+            ValidationError: With every problem, and file and line of the handler of its effect.
+        """
+        rows = [(effect, text) for effect in self for text in self._compensation_problems(effect)]
+        if rows:
+            message = "\n".join(f"{where_is(effect.handler)}: effect {effect.name!r}: {text}" for effect, text in rows)
+            raise ValidationError(message, violations=tuple((effect.name, text) for effect, text in rows))
+
+    def inverse(self, name: str, parameters: Mapping[str, Json], result: Json) -> Inverse | None:
+        """What undoes one execution of an effect; None if nothing is declared to.
+
+        Args:
+            name: The effect.
+            parameters: What it was given, as the contract or intent had it.
+            result: What it returned.
+
+        Raises:
+            ValidationError: The effect or its inverse is not registered, or the inverse does not take what it would
+                be given.
+        """
+        effect = self._require(name)
+        compensation = effect.compensation
+        if compensation is None:
+            return None
+        undoing = self._require(compensation.effect)
+        parsed = effect.parse(parameters)
+        given: Json = parsed.model_dump(mode="json") if isinstance(parsed, pydantic.BaseModel) else dict(parsed)
+        mapping = compensation.parameters
+        if mapping is None:
+            taken = taken_shape(undoing.parameters)
+            mapping = {} if taken is None else by_name(_sources(effect), taken)
+        try:
+            made = {key: filled_in(value, {"parameters": given, "result": result}) for key, value in mapping.items()}
+        except LookupError as error:
+            text = f"the inverse of effect {name!r}: {error.args[0]}"
+            raise ValidationError(text, violations=((name, text),)) from error
+        undoing.parse(made)
+        return Inverse(undoing.name, made)
 
     def get(self, name: str) -> CustomEffect | None:
         """The effect of a name; None where there is none."""
@@ -126,22 +190,29 @@ class EffectRegistry:
         if name in BUILT_IN_TYPES:
             return "that is the name of a built-in effect type"
         if name in self._effects:
-            return f"is registered already, at {_where(self._effects[name].handler)}"
+            return f"is registered already, at {where_is(self._effects[name].handler)}"
         if not name.replace("_", "").replace("-", "").replace(".", "").isalnum() or not name.isascii():
             return "a name has letters, digits, '_', '-' and '.' only"
-        parameters = list(inspect.signature(handler).parameters.values())
-        if len(parameters) != 2 or any(
-            row.kind in (row.VAR_POSITIONAL, row.VAR_KEYWORD, row.KEYWORD_ONLY) for row in parameters
-        ):
-            return "the handler takes exactly (parameters, context)"
-        hints = _hints(handler)
-        context = hints.get(parameters[1].name)
-        if context is not None and context is not EffectContext:
-            return f"the handler's second parameter is an EffectContext, not {context!r}"
-        first = hints.get(parameters[0].name)
-        if first is not None and not (_is_model(first) or _is_mapping(first)):
-            return f"the handler's first parameter is a pydantic model or a mapping, not {first!r}"
-        return ""
+        return problem_of(handler)
+
+    def _compensation_problems(self, effect: CustomEffect) -> Iterator[str]:
+        compensation = effect.compensation
+        if compensation is None:
+            return
+        undoing = self._effects.get(compensation.effect)
+        if undoing is None:
+            known = ", ".join(self.names())
+            yield f"compensate: there is no effect {compensation.effect!r}; registered: {known}"
+            return
+        for text in problems_of(compensation, _sources(effect), taken_shape(undoing.parameters)):
+            yield f"compensate: {undoing.name!r} {text}"
+
+    def _require(self, name: str) -> CustomEffect:
+        effect = self._effects.get(name)
+        if effect is None:
+            text = f"the application has no effect {name!r}"
+            raise ValidationError(text, violations=((name, text),))
+        return effect
 
 
 def refused(error: pydantic.ValidationError, path: str) -> ValidationError:
@@ -157,28 +228,5 @@ def refused(error: pydantic.ValidationError, path: str) -> ValidationError:
     return ValidationError(text, violations=rows)
 
 
-def _model_of(handler: Handler) -> type[pydantic.BaseModel] | None:
-    first = next(iter(inspect.signature(handler).parameters))
-    hint = _hints(handler).get(first)
-    return cast(type[pydantic.BaseModel], hint) if _is_model(hint) else None
-
-
-def _is_model(hint: object) -> bool:
-    return isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
-
-
-def _is_mapping(hint: object) -> bool:
-    origin = typing.get_origin(hint) or hint
-    return isinstance(origin, type) and issubclass(dict, origin)
-
-
-def _hints(handler: Handler) -> dict[str, object]:
-    try:
-        return dict(typing.get_type_hints(handler))
-    except NameError as error:
-        raise ValidationError(f"{_where(handler)}: an annotation cannot be resolved: {error}") from error
-
-
-def _where(handler: Handler) -> str:
-    code = getattr(inspect.unwrap(handler), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(handler)
+def _sources(effect: CustomEffect) -> Sources:
+    return Sources(given_shape(effect.parameters), result_of(effect.handler))
