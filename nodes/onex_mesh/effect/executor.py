@@ -33,6 +33,7 @@ class EffectExecutor:
             step_id=context.step_id,
             fencing_token=context.fencing_token,
             deadline=context.deadline,
+            issued_at=context.issued_at,
         )
         kind = command.WhichOneof("command")
         if kind == "effect":

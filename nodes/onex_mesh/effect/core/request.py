@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from onex_mesh.effect.core.retry import RetryRules
 from onex_mesh.runtime.payload import Json
@@ -39,6 +40,8 @@ class EffectContext:
     """Token of the lease under which the effect was ordered; 0 for a direct call."""
     deadline: float | None = None
     """When the caller stops waiting, on `time.monotonic`; None without one."""
+    issued_at: datetime | None = None
+    """When the action was issued that ordered the effect, in UTC; None for a direct call."""
 
 
 @dataclass(frozen=True, slots=True)
