@@ -28,6 +28,9 @@ class Slow(ScriptedNode):
     async def drain(self):
         await asyncio.sleep(float(sys.argv[1]))
 
+    def reload(self):
+        print("reloaded", flush=True)
+
 def ready(info):
     print("ready", info.instance_id, flush=True)
     if sys.argv[2:] == ["fault"]:
@@ -87,6 +90,17 @@ async def test_a_signal_stops_in_good_order(
     assert (await client.prefix(keys.live_prefix))[0] == []
     assert [line["event"] for line in lines] == ["serving", "stopped"]
     assert {line["node"] for line in lines} == {"compute"}
+
+
+async def test_sighup_reloads(start: Callable[..., Awaitable[Process]]) -> None:
+    """R7: a node that can read its configuration anew does so at SIGHUP, and serves on."""
+    process = await start("0")
+    await said(process)
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        assert await said(process) == "reloaded\n"
+    process.send_signal(signal.SIGTERM)
+    assert (await ended(process))[0] == 0
 
 
 async def test_a_second_signal_ends_at_once(start: Callable[..., Awaitable[Process]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
+from onex.v1 import action_pb2, common_pb2, effect_pb2, intent_pb2, workflow_pb2
 from onex_mesh.orchestrator.core import actions, machine, records, rendezvous
 from onex_mesh.orchestrator.core.plan import compile_plan
 from onex_mesh.orchestrator.core.policy import FailurePolicy, Verdict, compile_policy
@@ -191,3 +191,30 @@ def test_definitions_need_a_name_of_their_own() -> None:
         registry.add(contract("a"))
     with pytest.raises(ValidationError, match="needs a name"):
         registry.add(contract("a", name=""))
+
+
+def test_the_log_says_who_did_what_under_which_key() -> None:
+    """R11, R146: the record of an effect step, of one that succeeded and of one that failed."""
+    metadata = effect_pb2.EffectMetadata(
+        target="orders",
+        effect_type="database_write",
+        operation="insert orders",
+        attempts=2,
+        idempotency_key="order_1",
+        fencing_token=7,
+        executed_by="effect-1",
+    )
+    output = action_pb2.StepOutput(step_id="a", effect=effect_pb2.EffectOutput(metadata=metadata))
+    record = actions.step_result(output, workflow_pb2.STEP_STATUS_COMPLETED, 1, "effect-1").effect
+    assert (record.target, record.operation, record.idempotency_key) == ("orders", "insert orders", "order_1")
+    assert (record.fencing_token, record.attempts, record.executed_by) == (7, 2, "effect-1")
+    assert record.outcome == "completed"
+    metadata.replayed = True
+    assert actions.effect_record(metadata).outcome == "replayed"
+    error = common_pb2.OnexError(reason="EFFECT_FAILED")
+    assert actions.failed_effect_record(error) is None
+    error.error_context.update({"effect_type": "api_call", "target": "shop", "attempts": 3, "fencing_token": "9"})
+    failed = actions.failed_effect_record(error)
+    assert failed is not None
+    assert (failed.target, failed.effect_type, failed.attempts, failed.fencing_token) == ("shop", "api_call", 3, 9)
+    assert failed.outcome == "failed"

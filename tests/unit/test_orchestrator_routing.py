@@ -27,7 +27,10 @@ def test_a_command_needs_its_target_algorithm_or_reducer() -> None:
         chain.chain.links.add().command.compute.algorithm_config.algorithm_type = name
     reduction.reduction.reduction_config.reducer = "order"
     assert needs_of(effect) == {"target:orders"}
-    assert needs_of(intents) == {"target:mail", "target:orders"}
+    assert needs_of(intents) == {"target:mail", "target:orders", "effect:charge"}
+    effect.effect.external_service_config.target = ""
+    effect.effect.io_operation_config.effect_type = "charge"
+    assert needs_of(effect) == {"effect:charge"}
     assert needs_of(chain) == {"algorithm:sum", "algorithm:map"}
     assert needs_of(reduction) == {"reducer:order"}
     assert needs_of(action_pb2.Command()) == frozenset()

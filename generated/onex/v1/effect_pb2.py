@@ -29,7 +29,7 @@ from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 from onex.v1 import intent_pb2 as onex_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/effect.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"S\n\x15\x45xternalServiceConfig\x12\x0e\n\x06target\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x88\x01\n\x11IoOperationConfig\x12\x13\n\x0b\x65\x66\x66\x65\x63t_type\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x10.onex.v1.Payload\"\xf6\x02\n\x0e\x45\x66\x66\x65\x63tContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12?\n\x17\x65xternal_service_config\x18\x02 \x01(\x0b\x32\x1e.onex.v1.ExternalServiceConfig\x12\x37\n\x13io_operation_config\x18\x03 \x01(\x0b\x32\x1a.onex.v1.IoOperationConfig\x12*\n\x0cretry_config\x18\x04 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12#\n\x05\x63\x61\x63he\x18\x06 \x01(\x0b\x32\x14.onex.v1.CacheConfig\x12\x37\n\x08metadata\x18\x07 \x03(\x0b\x32%.onex.v1.EffectContract.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\x0e\x45\x66\x66\x65\x63tMetadata\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x13\n\x0b\x65\x66\x66\x65\x63t_type\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x31\n\x0e\x65xecution_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x10\n\x08replayed\x18\x07 \x01(\x08\x12\x12\n\nfrom_cache\x18\x08 \x01(\x08\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x0c\x45\x66\x66\x65\x63tOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12*\n\x10operation_result\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.onex.v1.EffectMetadata\"A\n\x14\x45xecuteEffectRequest\x12)\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x17.onex.v1.EffectContract\">\n\x15\x45xecuteEffectResponse\x12%\n\x06output\x18\x01 \x01(\x0b\x32\x15.onex.v1.EffectOutput\"Q\n\x15\x45xecuteIntentsRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12 \n\x07intents\x18\x02 \x03(\x0b\x32\x0f.onex.v1.Intent\"?\n\x16\x45xecuteIntentsResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.onex.v1.IntentResult\"\xd0\x01\n\x06Target\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x65\x66\x66\x65\x63t_types\x18\x03 \x03(\t\x12\x0f\n\x07healthy\x18\x04 \x01(\x08\x12,\n\rbreaker_state\x18\x05 \x01(\x0e\x32\x15.onex.v1.BreakerState\x12\x17\n\x0fsucceeded_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x07 \x01(\x03\x12\x11\n\tin_flight\x18\x08 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\"\"\n\x12ListTargetsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\"7\n\x13ListTargetsResponse\x12 \n\x07targets\x18\x01 \x03(\x0b\x32\x0f.onex.v1.Target*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xfe\x01\n\rEffectService\x12N\n\rExecuteEffect\x12\x1d.onex.v1.ExecuteEffectRequest\x1a\x1e.onex.v1.ExecuteEffectResponse\x12S\n\x0e\x45xecuteIntents\x12\x1e.onex.v1.ExecuteIntentsRequest\x1a\x1f.onex.v1.ExecuteIntentsResponse0\x01\x12H\n\x0bListTargets\x12\x1b.onex.v1.ListTargetsRequest\x1a\x1c.onex.v1.ListTargetsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/effect.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"S\n\x15\x45xternalServiceConfig\x12\x0e\n\x06target\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x88\x01\n\x11IoOperationConfig\x12\x13\n\x0b\x65\x66\x66\x65\x63t_type\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12+\n\nparameters\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1e\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x10.onex.v1.Payload\"\xf6\x02\n\x0e\x45\x66\x66\x65\x63tContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12?\n\x17\x65xternal_service_config\x18\x02 \x01(\x0b\x32\x1e.onex.v1.ExternalServiceConfig\x12\x37\n\x13io_operation_config\x18\x03 \x01(\x0b\x32\x1a.onex.v1.IoOperationConfig\x12*\n\x0cretry_config\x18\x04 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12#\n\x05\x63\x61\x63he\x18\x06 \x01(\x0b\x32\x14.onex.v1.CacheConfig\x12\x37\n\x08metadata\x18\x07 \x03(\x0b\x32%.onex.v1.EffectContract.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa8\x02\n\x0e\x45\x66\x66\x65\x63tMetadata\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x13\n\x0b\x65\x66\x66\x65\x63t_type\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x31\n\x0e\x65xecution_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x12\x10\n\x08replayed\x18\x07 \x01(\x08\x12\x12\n\nfrom_cache\x18\x08 \x01(\x08\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfencing_token\x18\n \x01(\x03\x12\x13\n\x0b\x65xecuted_by\x18\x0b \x01(\t\"}\n\x0c\x45\x66\x66\x65\x63tOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12*\n\x10operation_result\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12)\n\x08metadata\x18\x03 \x01(\x0b\x32\x17.onex.v1.EffectMetadata\"A\n\x14\x45xecuteEffectRequest\x12)\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x17.onex.v1.EffectContract\">\n\x15\x45xecuteEffectResponse\x12%\n\x06output\x18\x01 \x01(\x0b\x32\x15.onex.v1.EffectOutput\"Q\n\x15\x45xecuteIntentsRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12 \n\x07intents\x18\x02 \x03(\x0b\x32\x0f.onex.v1.Intent\"?\n\x16\x45xecuteIntentsResponse\x12%\n\x06result\x18\x01 \x01(\x0b\x32\x15.onex.v1.IntentResult\"\xdc\x02\n\x06Target\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x14\n\x0c\x65\x66\x66\x65\x63t_types\x18\x03 \x03(\t\x12\x0f\n\x07healthy\x18\x04 \x01(\x08\x12,\n\rbreaker_state\x18\x05 \x01(\x0e\x32\x15.onex.v1.BreakerState\x12\x17\n\x0fsucceeded_count\x18\x06 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x07 \x01(\x03\x12\x11\n\tin_flight\x18\x08 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\t \x01(\t\x12\x32\n\x11parameters_schema\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x16\n\x0e\x63ompensated_by\x18\x0b \x01(\t\x12\x0f\n\x07waiting\x18\x0c \x01(\x05\x12\x16\n\x0ehealth_message\x18\r \x01(\t\x12\x15\n\rretried_count\x18\x0e \x01(\x03\"\"\n\x12ListTargetsRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\"7\n\x13ListTargetsResponse\x12 \n\x07targets\x18\x01 \x03(\x0b\x32\x0f.onex.v1.Target*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03\x32\xfe\x01\n\rEffectService\x12N\n\rExecuteEffect\x12\x1d.onex.v1.ExecuteEffectRequest\x1a\x1e.onex.v1.ExecuteEffectResponse\x12S\n\x0e\x45xecuteIntents\x12\x1e.onex.v1.ExecuteIntentsRequest\x1a\x1f.onex.v1.ExecuteIntentsResponse0\x01\x12H\n\x0bListTargets\x12\x1b.onex.v1.ListTargetsRequest\x1a\x1c.onex.v1.ListTargetsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EFFECTCONTRACT_METADATAENTRY']._loaded_options = None
   _globals['_EFFECTCONTRACT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_BREAKERSTATE']._serialized_start=1738
-  _globals['_BREAKERSTATE']._serialized_end=1862
+  _globals['_BREAKERSTATE']._serialized_start=1922
+  _globals['_BREAKERSTATE']._serialized_end=2046
   _globals['_EXTERNALSERVICECONFIG']._serialized_start=172
   _globals['_EXTERNALSERVICECONFIG']._serialized_end=255
   _globals['_IOOPERATIONCONFIG']._serialized_start=258
@@ -49,23 +49,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EFFECTCONTRACT_METADATAENTRY']._serialized_start=724
   _globals['_EFFECTCONTRACT_METADATAENTRY']._serialized_end=771
   _globals['_EFFECTMETADATA']._serialized_start=774
-  _globals['_EFFECTMETADATA']._serialized_end=1026
-  _globals['_EFFECTOUTPUT']._serialized_start=1028
-  _globals['_EFFECTOUTPUT']._serialized_end=1153
-  _globals['_EXECUTEEFFECTREQUEST']._serialized_start=1155
-  _globals['_EXECUTEEFFECTREQUEST']._serialized_end=1220
-  _globals['_EXECUTEEFFECTRESPONSE']._serialized_start=1222
-  _globals['_EXECUTEEFFECTRESPONSE']._serialized_end=1284
-  _globals['_EXECUTEINTENTSREQUEST']._serialized_start=1286
-  _globals['_EXECUTEINTENTSREQUEST']._serialized_end=1367
-  _globals['_EXECUTEINTENTSRESPONSE']._serialized_start=1369
-  _globals['_EXECUTEINTENTSRESPONSE']._serialized_end=1432
-  _globals['_TARGET']._serialized_start=1435
-  _globals['_TARGET']._serialized_end=1643
-  _globals['_LISTTARGETSREQUEST']._serialized_start=1645
-  _globals['_LISTTARGETSREQUEST']._serialized_end=1679
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=1681
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=1736
-  _globals['_EFFECTSERVICE']._serialized_start=1865
-  _globals['_EFFECTSERVICE']._serialized_end=2119
+  _globals['_EFFECTMETADATA']._serialized_end=1070
+  _globals['_EFFECTOUTPUT']._serialized_start=1072
+  _globals['_EFFECTOUTPUT']._serialized_end=1197
+  _globals['_EXECUTEEFFECTREQUEST']._serialized_start=1199
+  _globals['_EXECUTEEFFECTREQUEST']._serialized_end=1264
+  _globals['_EXECUTEEFFECTRESPONSE']._serialized_start=1266
+  _globals['_EXECUTEEFFECTRESPONSE']._serialized_end=1328
+  _globals['_EXECUTEINTENTSREQUEST']._serialized_start=1330
+  _globals['_EXECUTEINTENTSREQUEST']._serialized_end=1411
+  _globals['_EXECUTEINTENTSRESPONSE']._serialized_start=1413
+  _globals['_EXECUTEINTENTSRESPONSE']._serialized_end=1476
+  _globals['_TARGET']._serialized_start=1479
+  _globals['_TARGET']._serialized_end=1827
+  _globals['_LISTTARGETSREQUEST']._serialized_start=1829
+  _globals['_LISTTARGETSREQUEST']._serialized_end=1863
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=1865
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=1920
+  _globals['_EFFECTSERVICE']._serialized_start=2049
+  _globals['_EFFECTSERVICE']._serialized_end=2303
 # @@protoc_insertion_point(module_scope)

@@ -71,7 +71,7 @@ class EffectContract(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., external_service_config: _Optional[_Union[ExternalServiceConfig, _Mapping]] = ..., io_operation_config: _Optional[_Union[IoOperationConfig, _Mapping]] = ..., retry_config: _Optional[_Union[_common_pb2.RetryPolicy, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., cache: _Optional[_Union[_common_pb2.CacheConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class EffectMetadata(_message.Message):
-    __slots__ = ("target", "effect_type", "operation", "attempts", "execution_time", "idempotency_key", "replayed", "from_cache", "started_at")
+    __slots__ = ("target", "effect_type", "operation", "attempts", "execution_time", "idempotency_key", "replayed", "from_cache", "started_at", "fencing_token", "executed_by")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     EFFECT_TYPE_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,8 @@ class EffectMetadata(_message.Message):
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     FROM_CACHE_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXECUTED_BY_FIELD_NUMBER: _ClassVar[int]
     target: str
     effect_type: str
     operation: str
@@ -90,7 +92,9 @@ class EffectMetadata(_message.Message):
     replayed: bool
     from_cache: bool
     started_at: _timestamp_pb2.Timestamp
-    def __init__(self, target: _Optional[str] = ..., effect_type: _Optional[str] = ..., operation: _Optional[str] = ..., attempts: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., replayed: _Optional[bool] = ..., from_cache: _Optional[bool] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    fencing_token: int
+    executed_by: str
+    def __init__(self, target: _Optional[str] = ..., effect_type: _Optional[str] = ..., operation: _Optional[str] = ..., attempts: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., replayed: _Optional[bool] = ..., from_cache: _Optional[bool] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., fencing_token: _Optional[int] = ..., executed_by: _Optional[str] = ...) -> None: ...
 
 class EffectOutput(_message.Message):
     __slots__ = ("correlation_id", "operation_result", "metadata")
@@ -129,7 +133,7 @@ class ExecuteIntentsResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[_intent_pb2.IntentResult, _Mapping]] = ...) -> None: ...
 
 class Target(_message.Message):
-    __slots__ = ("name", "kind", "effect_types", "healthy", "breaker_state", "succeeded_count", "failed_count", "in_flight", "description")
+    __slots__ = ("name", "kind", "effect_types", "healthy", "breaker_state", "succeeded_count", "failed_count", "in_flight", "description", "parameters_schema", "compensated_by", "waiting", "health_message", "retried_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     EFFECT_TYPES_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +143,11 @@ class Target(_message.Message):
     FAILED_COUNT_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    COMPENSATED_BY_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRIED_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     effect_types: _containers.RepeatedScalarFieldContainer[str]
@@ -148,7 +157,12 @@ class Target(_message.Message):
     failed_count: int
     in_flight: int
     description: str
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., effect_types: _Optional[_Iterable[str]] = ..., healthy: _Optional[bool] = ..., breaker_state: _Optional[_Union[BreakerState, str]] = ..., succeeded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., in_flight: _Optional[int] = ..., description: _Optional[str] = ...) -> None: ...
+    parameters_schema: _struct_pb2.Struct
+    compensated_by: str
+    waiting: int
+    health_message: str
+    retried_count: int
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., effect_types: _Optional[_Iterable[str]] = ..., healthy: _Optional[bool] = ..., breaker_state: _Optional[_Union[BreakerState, str]] = ..., succeeded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., in_flight: _Optional[int] = ..., description: _Optional[str] = ..., parameters_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., compensated_by: _Optional[str] = ..., waiting: _Optional[int] = ..., health_message: _Optional[str] = ..., retried_count: _Optional[int] = ...) -> None: ...
 
 class ListTargetsRequest(_message.Message):
     __slots__ = ("kind",)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/intent.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x14onex/v1/common.proto\"\x8f\x03\n\x06Intent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12(\n\x0bintent_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.IntentType\x12\x0e\n\x06target\x18\x03 \x01(\t\x12(\n\x07payload\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.onex.v1.IntentPriority\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12/\n\x08metadata\x18\t \x03(\x0b\x32\x1d.onex.v1.Intent.MetadataEntry\x12\x13\n\x0b\x63ustom_type\x18\n \x01(\t\x12\x0f\n\x07step_id\x18\x0b \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe4\x01\n\x0cIntentResult\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12 \n\x06result\x18\x03 \x01(\x0b\x32\x10.onex.v1.Payload\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.onex.v1.OnexError\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x10\n\x08replayed\x18\x06 \x01(\x08\x12\x31\n\x0e\x65xecution_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"/\n\x0bIntentBatch\x12 \n\x07intents\x18\x01 \x03(\x0b\x32\x0f.onex.v1.Intent*\xf8\x01\n\nIntentType\x12\x1b\n\x17INTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINTENT_TYPE_DATABASE_WRITE\x10\x01\x12\x18\n\x14INTENT_TYPE_API_CALL\x10\x02\x12\x1e\n\x1aINTENT_TYPE_FILE_OPERATION\x10\x03\x12\x1f\n\x1bINTENT_TYPE_MESSAGE_PUBLISH\x10\x04\x12\x1c\n\x18INTENT_TYPE_CACHE_UPDATE\x10\x05\x12\x1c\n\x18INTENT_TYPE_NOTIFICATION\x10\x06\x12\x16\n\x12INTENT_TYPE_CUSTOM\x10\x07*\xbe\x01\n\x0eIntentPriority\x12\x1f\n\x1bINTENT_PRIORITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTENT_PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14INTENT_PRIORITY_HIGH\x10\x02\x12\x1a\n\x16INTENT_PRIORITY_NORMAL\x10\x03\x12\x17\n\x13INTENT_PRIORITY_LOW\x10\x04\x12\x1e\n\x1aINTENT_PRIORITY_BACKGROUND\x10\x05*\x7f\n\x0cIntentStatus\x12\x1d\n\x19INTENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INTENT_STATUS_PENDING\x10\x01\x12\x1b\n\x17INTENT_STATUS_COMPLETED\x10\x02\x12\x18\n\x14INTENT_STATUS_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14onex/v1/intent.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\"\x8f\x03\n\x06Intent\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12(\n\x0bintent_type\x18\x02 \x01(\x0e\x32\x13.onex.v1.IntentType\x12\x0e\n\x06target\x18\x03 \x01(\t\x12(\n\x07payload\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12)\n\x08priority\x18\x05 \x01(\x0e\x32\x17.onex.v1.IntentPriority\x12\x16\n\x0e\x63orrelation_id\x18\x06 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12*\n\x0cretry_policy\x18\x08 \x01(\x0b\x32\x14.onex.v1.RetryPolicy\x12/\n\x08metadata\x18\t \x03(\x0b\x32\x1d.onex.v1.Intent.MetadataEntry\x12\x13\n\x0b\x63ustom_type\x18\n \x01(\t\x12\x0f\n\x07step_id\x18\x0b \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xde\x01\n\x0c\x45\x66\x66\x65\x63tRecord\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x13\n\x0b\x65\x66\x66\x65\x63t_type\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x15\n\rfencing_token\x18\x05 \x01(\x03\x12\x13\n\x0b\x65xecuted_by\x18\x06 \x01(\t\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x0f\n\x07outcome\x18\t \x01(\t\"\x8b\x02\n\x0cIntentResult\x12\x11\n\tintent_id\x18\x01 \x01(\t\x12%\n\x06status\x18\x02 \x01(\x0e\x32\x15.onex.v1.IntentStatus\x12 \n\x06result\x18\x03 \x01(\x0b\x32\x10.onex.v1.Payload\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.onex.v1.OnexError\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x05\x12\x10\n\x08replayed\x18\x06 \x01(\x08\x12\x31\n\x0e\x65xecution_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06record\x18\x08 \x01(\x0b\x32\x15.onex.v1.EffectRecord\"/\n\x0bIntentBatch\x12 \n\x07intents\x18\x01 \x03(\x0b\x32\x0f.onex.v1.Intent*\xf8\x01\n\nIntentType\x12\x1b\n\x17INTENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINTENT_TYPE_DATABASE_WRITE\x10\x01\x12\x18\n\x14INTENT_TYPE_API_CALL\x10\x02\x12\x1e\n\x1aINTENT_TYPE_FILE_OPERATION\x10\x03\x12\x1f\n\x1bINTENT_TYPE_MESSAGE_PUBLISH\x10\x04\x12\x1c\n\x18INTENT_TYPE_CACHE_UPDATE\x10\x05\x12\x1c\n\x18INTENT_TYPE_NOTIFICATION\x10\x06\x12\x16\n\x12INTENT_TYPE_CUSTOM\x10\x07*\xbe\x01\n\x0eIntentPriority\x12\x1f\n\x1bINTENT_PRIORITY_UNSPECIFIED\x10\x00\x12\x1c\n\x18INTENT_PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14INTENT_PRIORITY_HIGH\x10\x02\x12\x1a\n\x16INTENT_PRIORITY_NORMAL\x10\x03\x12\x17\n\x13INTENT_PRIORITY_LOW\x10\x04\x12\x1e\n\x1aINTENT_PRIORITY_BACKGROUND\x10\x05*\x7f\n\x0cIntentStatus\x12\x1d\n\x19INTENT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INTENT_STATUS_PENDING\x10\x01\x12\x1b\n\x17INTENT_STATUS_COMPLETED\x10\x02\x12\x18\n\x14INTENT_STATUS_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INTENT_METADATAENTRY']._loaded_options = None
   _globals['_INTENT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_INTENTTYPE']._serialized_start=800
-  _globals['_INTENTTYPE']._serialized_end=1048
-  _globals['_INTENTPRIORITY']._serialized_start=1051
-  _globals['_INTENTPRIORITY']._serialized_end=1241
-  _globals['_INTENTSTATUS']._serialized_start=1243
-  _globals['_INTENTSTATUS']._serialized_end=1370
-  _globals['_INTENT']._serialized_start=118
-  _globals['_INTENT']._serialized_end=517
-  _globals['_INTENT_METADATAENTRY']._serialized_start=470
-  _globals['_INTENT_METADATAENTRY']._serialized_end=517
-  _globals['_INTENTRESULT']._serialized_start=520
-  _globals['_INTENTRESULT']._serialized_end=748
-  _globals['_INTENTBATCH']._serialized_start=750
-  _globals['_INTENTBATCH']._serialized_end=797
+  _globals['_INTENTTYPE']._serialized_start=1097
+  _globals['_INTENTTYPE']._serialized_end=1345
+  _globals['_INTENTPRIORITY']._serialized_start=1348
+  _globals['_INTENTPRIORITY']._serialized_end=1538
+  _globals['_INTENTSTATUS']._serialized_start=1540
+  _globals['_INTENTSTATUS']._serialized_end=1667
+  _globals['_INTENT']._serialized_start=151
+  _globals['_INTENT']._serialized_end=550
+  _globals['_INTENT_METADATAENTRY']._serialized_start=503
+  _globals['_INTENT_METADATAENTRY']._serialized_end=550
+  _globals['_EFFECTRECORD']._serialized_start=553
+  _globals['_EFFECTRECORD']._serialized_end=775
+  _globals['_INTENTRESULT']._serialized_start=778
+  _globals['_INTENTRESULT']._serialized_end=1045
+  _globals['_INTENTBATCH']._serialized_start=1047
+  _globals['_INTENTBATCH']._serialized_end=1094
 # @@protoc_insertion_point(module_scope)

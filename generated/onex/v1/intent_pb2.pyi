@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from onex.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -90,8 +91,30 @@ class Intent(_message.Message):
     step_id: str
     def __init__(self, intent_id: _Optional[str] = ..., intent_type: _Optional[_Union[IntentType, str]] = ..., target: _Optional[str] = ..., payload: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., priority: _Optional[_Union[IntentPriority, str]] = ..., correlation_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., retry_policy: _Optional[_Union[_common_pb2.RetryPolicy, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., custom_type: _Optional[str] = ..., step_id: _Optional[str] = ...) -> None: ...
 
+class EffectRecord(_message.Message):
+    __slots__ = ("target", "effect_type", "operation", "idempotency_key", "fencing_token", "executed_by", "started_at", "attempts", "outcome")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    FENCING_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXECUTED_BY_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    effect_type: str
+    operation: str
+    idempotency_key: str
+    fencing_token: int
+    executed_by: str
+    started_at: _timestamp_pb2.Timestamp
+    attempts: int
+    outcome: str
+    def __init__(self, target: _Optional[str] = ..., effect_type: _Optional[str] = ..., operation: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., fencing_token: _Optional[int] = ..., executed_by: _Optional[str] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[int] = ..., outcome: _Optional[str] = ...) -> None: ...
+
 class IntentResult(_message.Message):
-    __slots__ = ("intent_id", "status", "result", "error", "attempts", "replayed", "execution_time")
+    __slots__ = ("intent_id", "status", "result", "error", "attempts", "replayed", "execution_time", "record")
     INTENT_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +122,7 @@ class IntentResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_TIME_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
     intent_id: str
     status: IntentStatus
     result: _common_pb2.Payload
@@ -106,7 +130,8 @@ class IntentResult(_message.Message):
     attempts: int
     replayed: bool
     execution_time: _duration_pb2.Duration
-    def __init__(self, intent_id: _Optional[str] = ..., status: _Optional[_Union[IntentStatus, str]] = ..., result: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., attempts: _Optional[int] = ..., replayed: _Optional[bool] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    record: EffectRecord
+    def __init__(self, intent_id: _Optional[str] = ..., status: _Optional[_Union[IntentStatus, str]] = ..., result: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., attempts: _Optional[int] = ..., replayed: _Optional[bool] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., record: _Optional[_Union[EffectRecord, _Mapping]] = ...) -> None: ...
 
 class IntentBatch(_message.Message):
     __slots__ = ("intents",)

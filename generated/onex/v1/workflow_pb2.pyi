@@ -175,7 +175,7 @@ class OrchestratorContract(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., workflow_id: _Optional[str] = ..., initial_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., workflow_config: _Optional[_Union[WorkflowConfig, _Mapping]] = ..., dependency_resolution: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., conflict_resolution: _Optional[_Union[ConflictResolution, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class StepResult(_message.Message):
-    __slots__ = ("step_id", "result", "execution_time", "status", "error", "attempts", "intent_results", "state_metadata", "executed_by", "metadata")
+    __slots__ = ("step_id", "result", "execution_time", "status", "error", "attempts", "intent_results", "state_metadata", "executed_by", "metadata", "effect")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -193,6 +193,7 @@ class StepResult(_message.Message):
     STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
     EXECUTED_BY_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
     step_id: str
     result: _common_pb2.Payload
     execution_time: _duration_pb2.Duration
@@ -203,7 +204,8 @@ class StepResult(_message.Message):
     state_metadata: _reducer_pb2.StateMetadata
     executed_by: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, step_id: _Optional[str] = ..., result: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., status: _Optional[_Union[StepStatus, str]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., attempts: _Optional[int] = ..., intent_results: _Optional[_Iterable[_Union[_intent_pb2.IntentResult, _Mapping]]] = ..., state_metadata: _Optional[_Union[_reducer_pb2.StateMetadata, _Mapping]] = ..., executed_by: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    effect: _intent_pb2.EffectRecord
+    def __init__(self, step_id: _Optional[str] = ..., result: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., status: _Optional[_Union[StepStatus, str]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., attempts: _Optional[int] = ..., intent_results: _Optional[_Iterable[_Union[_intent_pb2.IntentResult, _Mapping]]] = ..., state_metadata: _Optional[_Union[_reducer_pb2.StateMetadata, _Mapping]] = ..., executed_by: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., effect: _Optional[_Union[_intent_pb2.EffectRecord, _Mapping]] = ...) -> None: ...
 
 class OrchestrationResult(_message.Message):
     __slots__ = ("step_results", "total_execution_time", "success_rate", "parallelism_achieved", "status", "output", "errors")

@@ -15,14 +15,15 @@ from onex.v1 import (
     orchestrator_pb2_grpc,
 )
 from onex_lease import ExternalLeases
-from onex_mesh.orchestrator.adapters.channels import Channels, GrpcHealthMonitor
 from onex_mesh.orchestrator.adapters.dispatcher import Dispatcher
+from onex_mesh.orchestrator.adapters.health_monitor import GrpcHealthMonitor
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
 from onex_mesh.orchestrator.engine import Engine, EngineParts
 from onex_mesh.orchestrator.lease_servicer import LeaseServicer
 from onex_mesh.orchestrator.servicer import OrchestratorServicer
 from onex_mesh.orchestrator.unbuilt import DefinitionServicer, EventServicer
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.channels import Channels
 from onex_mesh.runtime.mesh import Mesh
 
 

@@ -283,6 +283,7 @@ class WorkflowRunner:
                 error=error,
                 executed_by=executed_by,
                 intent_results=intent_results,
+                effect=actions.failed_effect_record(error),
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from onex.v1 import common_pb2, node_pb2
 from onex_mesh.runtime.command import CommandExecutor
@@ -59,3 +59,11 @@ class Node(Protocol):
 
     async def check(self) -> Sequence[node_pb2.DependencyHealth]:
         """How well the things are that it depends on, etcd aside."""
+
+
+@runtime_checkable
+class Reloadable(Protocol):
+    """A node that can read its configuration anew while it serves; SIGHUP asks for it."""
+
+    def reload(self) -> None:
+        """Begins to; returns at once."""

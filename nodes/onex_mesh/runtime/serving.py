@@ -30,7 +30,7 @@ from onex_mesh.runtime.interceptors import CallInterceptor
 from onex_mesh.runtime.listening import credentials_of, listen, new_probe_server, new_server, release
 from onex_mesh.runtime.mesh import Mesh
 from onex_mesh.runtime.metrics import Metrics
-from onex_mesh.runtime.node import Node
+from onex_mesh.runtime.node import Node, Reloadable
 from onex_mesh.runtime.node_service import NodeServicer
 from onex_mesh.runtime.registration import Registration, patiently
 from onex_mesh.runtime.settings import NodeSettings, new_instance_id, reachable_host
@@ -231,6 +231,8 @@ async def serve(node: Node, settings: NodeSettings, *, ready: Callable[[node_pb2
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping, number)
+    if isinstance(node, Reloadable):
+        loop.add_signal_handler(signal.SIGHUP, node.reload)
     server = NodeServer(node, settings)
     starting = asyncio.create_task(server.start())
     asked = asyncio.create_task(stopping.wait())
@@ -254,7 +256,7 @@ async def serve(node: Node, settings: NodeSettings, *, ready: Callable[[node_pb2
         return 0
     finally:
         asked.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

@@ -23,7 +23,10 @@ def configure_logs(settings: NodeSettings, **fields: str) -> None:
     """
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        # The default shows local variables with a traceback: bodies and credentials would stand in the log.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
 
     def add_fields(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

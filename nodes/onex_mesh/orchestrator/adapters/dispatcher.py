@@ -17,12 +17,12 @@ import structlog
 
 from onex.v1 import action_pb2, common_pb2, node_pb2
 from onex_lease import LiveView
-from onex_mesh.orchestrator.adapters.channels import Channels
 from onex_mesh.orchestrator.adapters.link import NodeLink, StreamLink, UnaryLink
 from onex_mesh.orchestrator.core.records import instant
 from onex_mesh.orchestrator.core.routing import fitting, needs_of
 from onex_mesh.orchestrator.ports import OnResult
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.channels import Channels
 
 log = structlog.get_logger(__name__)
 

@@ -12,9 +12,9 @@ import grpc
 import structlog
 
 from onex.v1 import action_pb2, action_pb2_grpc, node_pb2
-from onex_mesh.orchestrator.adapters.channels import Channels
 from onex_mesh.orchestrator.core.records import instant
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.channels import Channels
 
 log = structlog.get_logger(__name__)
 

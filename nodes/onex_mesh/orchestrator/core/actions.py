@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from google.protobuf import struct_pb2
 
-from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
+from onex.v1 import action_pb2, common_pb2, effect_pb2, intent_pb2, workflow_pb2
 from onex_mesh.orchestrator.core.plan import Plan, PlannedStep
 from onex_mesh.orchestrator.core.records import RESULT_BYTES_MAX, Results, timestamp
 from onex_mesh.runtime import errors
@@ -181,6 +181,7 @@ def step_result(
             result.result.CopyFrom(output.effect.operation_result)
             if output.effect.metadata.replayed:
                 result.metadata["replayed"] = "true"
+            result.effect.CopyFrom(effect_record(output.effect.metadata))
         case "compute":
             result.result.CopyFrom(output.compute.processed_data)
         case "reduction":
@@ -191,6 +192,44 @@ def step_result(
         case "error":
             result.error.CopyFrom(output.error)
     return result
+
+
+def effect_record(metadata: effect_pb2.EffectMetadata) -> intent_pb2.EffectRecord:
+    """The audit record of an effect step that succeeded, as the workflow's log keeps it (R11, R146)."""
+    return intent_pb2.EffectRecord(
+        target=metadata.target,
+        effect_type=metadata.effect_type,
+        operation=metadata.operation,
+        idempotency_key=metadata.idempotency_key,
+        fencing_token=metadata.fencing_token,
+        executed_by=metadata.executed_by,
+        started_at=metadata.started_at,
+        attempts=metadata.attempts,
+        outcome="cached" if metadata.from_cache else "replayed" if metadata.replayed else "completed",
+    )
+
+
+def failed_effect_record(error: common_pb2.OnexError) -> intent_pb2.EffectRecord | None:
+    """The audit record of an effect step that failed: what the node put into the error's context; None without it."""
+    context = dict(error.error_context)
+    if not context.get("effect_type"):
+        return None
+    return intent_pb2.EffectRecord(
+        target=str(context.get("target", "")),
+        effect_type=str(context["effect_type"]),
+        operation=str(context.get("operation", "")),
+        idempotency_key=str(context.get("idempotency_key", "")),
+        fencing_token=_whole(context.get("fencing_token")),
+        executed_by=str(context.get("executed_by", "")),
+        attempts=_whole(context.get("attempts")),
+        outcome="failed",
+    )
+
+
+def _whole(given: object) -> int:
+    """A number of an error's context, which is a string where it crossed an RPC."""
+    text = f"{given:.0f}" if isinstance(given, float) else str(given)
+    return int(text) if text.isdigit() else 0
 
 
 def reducer_state(step: PlannedStep, output: action_pb2.StepOutput) -> workflow_pb2.ReducerState:

@@ -9,14 +9,14 @@ from onex_mesh.runtime.node import DRAINING
 
 
 def needs_of(command: action_pb2.Command) -> frozenset[str]:
-    """The capabilities that a command needs, as nodes announce them: "target:…", "algorithm:…", "reducer:…"."""
+    """What a command needs, as nodes announce it: "target:…", "effect:…", "algorithm:…" or "reducer:…"."""
     match command.WhichOneof("command"):
         case "effect":
-            target = command.effect.external_service_config.target
-            # An effect of the application needs no target of its own.
-            return frozenset((f"target:{target}",)) if target else frozenset()
+            contract = command.effect
+            target, effect_type = contract.external_service_config.target, contract.io_operation_config.effect_type
+            return frozenset((_effect_need(target, effect_type),))
         case "intents":
-            return frozenset(f"target:{intent.target}" for intent in command.intents.intents if not intent.custom_type)
+            return frozenset(_effect_need(intent.target, intent.custom_type) for intent in command.intents.intents)
         case "compute":
             return frozenset((f"algorithm:{command.compute.algorithm_config.algorithm_type}",))
         case "reduction":
@@ -26,6 +26,11 @@ def needs_of(command: action_pb2.Command) -> frozenset[str]:
             return frozenset().union(*(needs_of(link.command) for link in command.chain.links))
         case _:
             return frozenset()
+
+
+def _effect_need(target: str, effect_type: str) -> str:
+    """A target of the operator's, or an effect of the application, which stands for itself."""
+    return f"target:{target}" if target not in ("", "app") else f"effect:{effect_type}"
 
 
 def fitting(
