@@ -38,9 +38,10 @@ def _world(
   shop:
     kind: http
     base_url: {url}/v1
+    allow_private: true
     allow:
-      - {{methods: [GET, HEAD], path: /}}
-      - {{methods: [POST, PUT, PATCH, DELETE], path: /orders}}
+      - {{methods: [GET, HEAD], path: "/**"}}
+      - {{methods: [POST, PUT, PATCH, DELETE], path: "/orders/**"}}
     headers: {{x-shop: main}}
     bearer_token_env: SHOP_TOKEN
     header_env: {{x-api-key: SHOP_KEY}}
@@ -355,7 +356,7 @@ async def test_connections_are_pooled_and_bounded(tmp_path: Path) -> None:
 
 async def test_credentials_that_are_missing_or_malformed(tmp_path: Path) -> None:
     """R17: told when the target opens, without the value."""
-    text = "  t: {kind: http, base_url: 'http://h', allow: [{methods: [GET], path: /}], bearer_token_env: T}"
+    text = "  t: {kind: http, base_url: 'http://h', allow: [{methods: [GET], path: /x}], bearer_token_env: T}"
     with pytest.raises(ValidationError, match="the variable T is not set"):
         async with effect_world(tmp_path, text, environment={}):
             pass

@@ -15,7 +15,7 @@ import structlog
 
 from onex.v1 import effect_pb2, effect_pb2_grpc, intent_pb2, node_pb2, node_pb2_grpc, orchestrator_pb2, workflow_pb2
 from onex_lease import EmbeddedEtcd, Keyspace
-from onex_mesh.effect.adapters import audit_file
+from onex_mesh.effect.adapters import audit_file, audit_lines
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS
 from onex_mesh.effect.core import EffectContext, EffectRegistry
@@ -43,7 +43,8 @@ targets:
   shop:
     kind: http
     base_url: http://127.0.0.1:1
-    allow: [{methods: [POST], path: /}]
+    allow: [{methods: [POST], path: /x}]
+    allow_private: true
     bearer_token_env: SHOP_TOKEN
 """
 
@@ -397,12 +398,8 @@ async def test_audit_that_cannot_be_written_stops_effects(tmp_path: Path, monkey
     refused; nothing is lost once it can be written again."""
     audit = AuditFile(AuditSettings(path=tmp_path / "audit.jsonl", log=False, flush_interval_s=0.01))
     await audit.start()
-    append = audit._append
-
-    def full(lines: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(audit, "_append", full)
+    append = audit_lines._append
+    monkeypatch.setattr(audit_lines, "_append", lambda path, data: (0, "No space left on device"))
     for number in range(20_000):
         audit.require_room()
         audit.add(_record(number))
@@ -411,7 +408,7 @@ async def test_audit_that_cannot_be_written_stops_effects(tmp_path: Path, monkey
         await audit.check()
     with pytest.raises(OverloadedError, match="20000 audit records cannot be written"):
         audit.require_room()
-    monkeypatch.setattr(audit, "_append", append)
+    monkeypatch.setattr(audit_lines, "_append", append)
     await audit.stop()
     audit.require_room()
     assert len((tmp_path / "audit.jsonl").read_bytes().splitlines()) == 20_000

@@ -20,7 +20,7 @@ def exact_json(content: bytes) -> Json:
         value: Json = json.loads(content, parse_int=_integer, parse_float=_number, parse_constant=str)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
-    if _is_deeper(value, _DEPTH_MAX):
+    if is_deeper(value, _DEPTH_MAX):
         raise ValueError(f"nested deeper than {_DEPTH_MAX} levels")
     return value
 
@@ -39,10 +39,11 @@ def _number(text: str) -> float | str:
     return number if digits <= 15 and abs(number) != float("inf") else text
 
 
-def _is_deeper(value: Json, levels: int) -> bool:
+def is_deeper(value: Json, levels: int) -> bool:
+    """Whether lists and objects stand in each other more than so many levels deep."""
     if not isinstance(value, dict | list):
         return False
     if levels == 0:
         return True
     items = value.values() if isinstance(value, dict) else value
-    return any(_is_deeper(item, levels - 1) for item in items)
+    return any(is_deeper(item, levels - 1) for item in items)

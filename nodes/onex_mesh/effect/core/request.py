@@ -42,6 +42,8 @@ class EffectContext:
     """When the caller stops waiting, on `time.monotonic`; None without one."""
     issued_at: datetime | None = None
     """When the action was issued that ordered the effect, in UTC; None for a direct call."""
+    traceparent: str = ""
+    """The W3C trace that the request belongs to, as it came; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)

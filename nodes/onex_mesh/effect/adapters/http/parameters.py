@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from urllib.parse import quote, urlencode
 
 import pydantic
 
+from onex_mesh.effect.adapters.http.bodies import Body, Scalar, read_body, text_rows
 from onex_mesh.effect.core.custom import refused
-from onex_mesh.effect.core.kinds.http import HEADER_NAME, HttpTarget
+from onex_mesh.effect.core.kinds.http import FRAMING_HEADERS, HttpTarget
+from onex_mesh.effect.core.kinds.http_paths import path_problem
+from onex_mesh.effect.core.kinds.http_routes import HEADER_NAME, ResponseRules, Route
 from onex_mesh.effect.core.request import EffectRequest
-from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
+from onex_mesh.runtime.errors import ValidationError
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 READING_METHODS = frozenset({"GET", "HEAD"})
 
-# Set by the node or by the target; from a contract they could change where a request ends or whose it is.
-_RESERVED_HEADERS = frozenset(
-    {
-        "accept-encoding",
-        "authorization",
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "forwarded",
-        "host",
-        "idempotency-key",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "x-correlation-id",
-        "x-http-method-override",
-    }
-)
-# RFC 3986, section 3.3: characters of path segments.
-_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%25", re.IGNORECASE)
+# Set by the target, or read by some servers in place of what was checked.
+_RESERVED_HEADERS = FRAMING_HEADERS | {
+    "authorization",
+    "cookie",
+    "forwarded",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+}
+_RESERVED_PREFIXES = ("proxy-", "sec-", "x-forwarded-")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADERS_MAX = 50
-_PATH_CHARS_MAX = 2_048
+_QUERY_CHARS_MAX = 8_192
 
 Violation = tuple[str, str]
-_Scalar = str | int | float | bool
 
 
 class _Parameters(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
-    path: str
-    query: dict[str, _Scalar | list[_Scalar] | None] = {}
+    path: str | None = None
+    route: str | None = None
+    path_parameters: dict[str, str | int] | None = None
+    query: dict[str, Scalar | list[Scalar] | None] = {}
     headers: dict[str, str] = {}
     body: pydantic.JsonValue = None
+    form: dict[str, Scalar | list[Scalar] | None] | None = None
+    body_base64: str | None = None
+    content_type: str | None = None
+    response: ResponseRules = ResponseRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +62,13 @@ class Call:
 
     method: str
     path: str
-    query: tuple[tuple[str, str], ...]
+    """Below the base URL, percent-encoded."""
+    query: str
+    """Percent-encoded; empty for none."""
     headers: tuple[tuple[str, str], ...]
-    body: bytes | None
-    body_type: str
+    body: Body | None
+    rules: tuple[ResponseRules, ResponseRules]
+    """What the answer means: by the contract, then by the route."""
 
 
 def check_call(request: EffectRequest, target: HttpTarget) -> Call:
@@ -82,25 +82,34 @@ def check_call(request: EffectRequest, target: HttpTarget) -> Call:
         given = _Parameters.model_validate(request.parameters)
     except pydantic.ValidationError as error:
         raise refused(error, "") from error
-    method = (request.operation or "GET").upper()
-    reserved = _RESERVED_HEADERS | {name.lower() for name in (*target.headers, *target.header_env)}
-    found = [*_path_violations(given.path), *_header_violations(given.headers, reserved)]
-    if not found and not _is_allowed(method, given.path, target):
-        found.append(("path", f"{method[:16]} {given.path[:200]} is not allowed at this target"))
-    has_json = "body" in given.model_fields_set
-    if has_json and request.has_body:
-        found.append(("body", "is given twice: in the parameters and beside them"))
-    if method in READING_METHODS and (has_json or request.has_body):
-        found.append(("body", f"{method} has none"))
-    if found:
+    found: list[Violation] = []
+    route, path, method = _destination(given, request.operation.upper(), target, found)
+    found.extend(_header_violations(given.headers, target))
+    query = _query(given.query, route, found)
+    if "set-cookie" in (given.response.headers or ()):
+        found.append(("response.headers", "set-cookie belongs to the node"))
+    fields: dict[str, object] = {
+        name: getattr(given, name) for name in ("body", "form", "body_base64") if name in given.model_fields_set
+    }
+    body = read_body(request, fields, given.content_type, found)
+    if body is not None:
+        if method in READING_METHODS:
+            found.append(("body", f"{method} has none"))
+        elif route is not None and body.content_type not in route.content_types:
+            found.append(("content_type", f"{body.content_type} is not one of {', '.join(route.content_types)}"))
+    if found or route is None:
         raise ValidationError("; ".join(f"{field}: {text}" for field, text in found), violations=tuple(found))
-    body, body_type = _body(request, given, has_json)
-    if body is not None and len(body) > target.limits.size_bytes:
-        raise PayloadTooLargeError(
-            f"a body of {len(body)} bytes is more than the {target.limits.size_bytes} that the target takes",
-            error_context={"size_bytes": len(body), "size_bytes_max": target.limits.size_bytes},
-        )
-    return Call(method, given.path, tuple(_query(given)), tuple(given.headers.items()), body, body_type)
+    if body is not None:
+        body.require_size(target.limits.size_bytes)
+    return Call(method, path, query, tuple(given.headers.items()), body, (given.response, route.response))
+
+
+def find_route(method: str, path: str, target: HttpTarget) -> Route | None:
+    """The first listed route that a method and a path without a violation belong to."""
+    for route in target.allow:
+        if method in route.methods and route.template().match(path, route.parameters):
+            return route
+    return None
 
 
 def header_text(text: str) -> str:
@@ -108,58 +117,85 @@ def header_text(text: str) -> str:
     return quote(text, safe="!#$&'()*+,/:;=?@[]^`{|}~\"<>")
 
 
-def _path_violations(path: str) -> Iterator[Violation]:
-    if len(path) > _PATH_CHARS_MAX:
-        yield "path", f"is longer than {_PATH_CHARS_MAX} characters"
-    elif not _PATH.fullmatch(path) or _BAD_ESCAPE.search(path):
-        yield "path", "is not an absolute path of URL characters"
+def _destination(
+    given: _Parameters, asked: str, target: HttpTarget, found: list[Violation]
+) -> tuple[Route | None, str, str]:
+    """The route, the path and the method; what is missing is in the violations."""
+    if (given.path is None) == (given.route is None):
+        found.append(("path", "either path or route is required"))
+        return None, "", asked
+    if given.path is not None and "{" not in given.path:
+        return _by_path(given, given.path, asked or "GET", target, found)
+    route = _listed(given, asked, target)
+    if route is None:
+        what = f"route {given.route[:64]!r}" if given.route is not None else f"path {given.path!r:.200}"
+        found.append(("path" if given.route is None else "route", f"{asked[:16]} {what} is not allowed at this target"))
+        return None, "", asked
+    method = asked or (min(route.methods) if len(route.methods) == 1 else "GET")
+    template = route.template()
+    if method not in route.methods:
+        found.append(("method", f"{method[:16]} is not one of {', '.join(sorted(route.methods))}"))
+    elif template.has_rest:
+        found.append(("path", f"{route.path} has no single path; give one"))
     else:
-        segments = path.split("/")[1:]
-        # A server decodes escapes after a proxy has judged the path; so they are judged decoded.
-        decoded = [unquote(segment) for segment in segments]
-        if any(segment in (".", "..") or set(segment) & {"/", "\\", "\x00"} for segment in decoded):
-            yield "path", "leads elsewhere: '.', '..' and escaped slashes are refused"
-        elif any(ord(character) < 0x20 or character == "\x7f" for segment in decoded for character in segment):
-            yield "path", "has control characters"
-        elif "" in segments[:-1]:
-            yield "path", "has an empty segment"
+        values = {name: str(value) for name, value in (given.path_parameters or {}).items()}
+        problems = [(f"path_parameters.{name}", text) for name, text in template.problems(values, route.parameters)]
+        found.extend(problems)
+        if not problems:
+            return route, template.fill(values), method
+    return None, "", method
 
 
-def _header_violations(headers: dict[str, str], reserved: frozenset[str]) -> Iterator[Violation]:
+def _by_path(
+    given: _Parameters, path: str, method: str, target: HttpTarget, found: list[Violation]
+) -> tuple[Route | None, str, str]:
+    if given.path_parameters:
+        found.append(("path_parameters", "belong to a route or to a path with {parameters}"))
+    if problem := path_problem(path):
+        found.append(("path", problem))
+        return None, path, method
+    route = find_route(method, path, target)
+    if route is None:
+        found.append(("path", f"{method[:16]} {path[:200]} is not allowed at this target"))
+    return route, path, method
+
+
+def _listed(given: _Parameters, method: str, target: HttpTarget) -> Route | None:
+    """The route of a name, or the one with a path as it is written in the target's file."""
+    for route in target.allow:
+        if given.route is not None:
+            if route.name == given.route:
+                return route
+        elif route.path == given.path and (method or "GET") in route.methods:
+            return route
+    return None
+
+
+def _header_violations(headers: Mapping[str, str], target: HttpTarget) -> Iterator[Violation]:
+    own = {name.lower() for name in (*target.headers, *target.header_env, target.idempotency_header, "idempotency-key")}
     if len(headers) > _HEADERS_MAX:
         yield "headers", f"{len(headers)} are more than {_HEADERS_MAX}"
+    lowered = [name.lower() for name in headers]
     for name, value in headers.items():
         where = f"headers.{name[:64]!r}"
         if not HEADER_NAME.fullmatch(name):
             yield where, "is not a header name"
-        elif name.lower() in reserved or name.lower().startswith(("proxy-", "sec-", "x-forwarded-")):
+        elif name.lower() in _RESERVED_HEADERS | own or name.lower().startswith(_RESERVED_PREFIXES):
             yield where, "is set by the node or by the target"
+        elif lowered.count(name.lower()) > 1:
+            yield where, "is given twice"
         if not _HEADER_VALUE.fullmatch(value):
             yield where, "has line breaks, control characters or characters beyond ASCII"
 
 
-def _is_allowed(method: str, path: str, target: HttpTarget) -> bool:
-    return any(method in route.methods and _covers(route.path, path) for route in target.allow)
-
-
-def _covers(prefix: str, path: str) -> bool:
-    prefix = prefix.rstrip("/")
-    return path == prefix or path.startswith(f"{prefix}/")
-
-
-def _query(given: _Parameters) -> Iterator[tuple[str, str]]:
-    # Fields of a protobuf Struct have no order of their own.
-    for name, value in sorted(given.query.items()):
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                yield name, str(item).lower() if isinstance(item, bool) else str(item)
-
-
-def _body(request: EffectRequest, given: _Parameters, has_json: bool) -> tuple[bytes | None, str]:
-    if request.has_body:
-        if isinstance(request.body, bytes):
-            return request.body, "application/octet-stream"
-        return json.dumps(request.body, sort_keys=True).encode(), "application/json"
-    if has_json:
-        return json.dumps(given.body, sort_keys=True).encode(), "application/json"
-    return None, ""
+def _query(query: Mapping[str, Scalar | list[Scalar] | None], route: Route | None, found: list[Violation]) -> str:
+    rows = list(text_rows(query))
+    listed = query.keys() if route is None or route.query is None else route.query
+    found.extend((f"query.{name[:64]!r}", "is not listed for this route") for name in query if name not in listed)
+    for name, value in rows:
+        if _CONTROL.search(name) or _CONTROL.search(value):
+            found.append((f"query.{name[:64]!r}", "has line breaks or other control characters"))
+    encoded = urlencode(rows)
+    if len(encoded) > _QUERY_CHARS_MAX:
+        found.append(("query", f"is longer than {_QUERY_CHARS_MAX} characters"))
+    return encoded

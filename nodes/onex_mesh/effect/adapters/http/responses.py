@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from onex_mesh.effect.adapters.exact_json import exact_json
+from onex_mesh.effect.adapters.http.json_pointer import MissingFieldError, pick
+from onex_mesh.effect.core.kinds.http_routes import ResponseRules
 from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError
 from onex_mesh.runtime.payload import Json
 
@@ -16,37 +19,62 @@ _HEADERS_KEPT = ("content-type", "etag", "last-modified", "location", "link", "x
 
 _OVERLOADED = (429, 503)
 """The server says that it has not done it."""
-_MAY_COME_BACK = (408, 425, 502, 504)
+_MAY_COME_BACK = (408, 425)
 _NEVER = (501, 505)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    content: bytes
+    encoding: str = "utf-8"
+
+    @property
+    def text(self) -> str:
+        """The content as text; what is none is replaced."""
+        return self.content.decode(self.encoding, errors="replace")
+
+
 def refusal(
-    status: int, headers: Mapping[str, str], body: str, *, target: str, may_repeat: bool, retry_after_max_s: float
+    answer: Answer,
+    rules: Sequence[ResponseRules],
+    *,
+    target: str,
+    body: str,
+    may_repeat: bool,
+    retry_after_max_s: float,
 ) -> OnexError | None:
     """The error that a response stands for; None for a success.
 
     Args:
-        status: HTTP status code.
-        headers: Of the response, lower-case.
-        body: Its text; a bounded part of it goes into the error.
+        answer: The response.
+        rules: What statuses mean; the first one that says something counts.
         target: Name of the target.
+        body: Text of the response without credentials; a bounded part of it goes into the error.
         may_repeat: Whether a call of unknown outcome may be repeated: its method is idempotent, or a key was sent.
         retry_after_max_s: With a longer Retry-After the call is not tried again.
     """
-    if 200 <= status < 300:
+    status = answer.status
+    meaning = next((said for rule in rules if (said := rule.meaning(status)) is not None), None)
+    if meaning == "success" or (meaning is None and 200 <= status < 300):
         return None
     context: dict[str, object] = {"target": target, "status": status}
     if body:
         context["body"] = body[:_BODY_CHARS_MAX]
-    if 300 <= status < 400:
+    if meaning is None and 300 <= status < 400:
         return EffectFailedError(f"{target!r} answered {status}: redirects are not followed", error_context=context)
-    if (status < 500 and status not in (*_OVERLOADED, *_MAY_COME_BACK)) or status in _NEVER:
+    if meaning == "failure" or (meaning is None and _is_final(status)):
         return EffectFailedError(f"{target!r} answered {status}", error_context=context)
-    wait_s = retry_after_s(headers.get("retry-after", ""))
+    wait_s = retry_after_s(answer.headers.get("retry-after", ""))
     if wait_s is not None:
         context["retry_after_s"] = wait_s
     error = TargetUnavailableError(f"{target!r} answered {status}", error_context=context)
-    error.retryable = (status in _OVERLOADED or may_repeat) and (wait_s is None or wait_s <= retry_after_max_s)
+    is_undone = meaning == "temporary" or status in _OVERLOADED
+    error.retryable = (is_undone or may_repeat) and (wait_s is None or wait_s <= retry_after_max_s)
     return error
 
 
@@ -64,22 +92,43 @@ def retry_after_s(text: str) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def result(status: int, headers: Mapping[str, str], content: bytes, encoding: str) -> dict[str, Json]:
-    """The JSON of a success: status, some headers, and the body as JSON, text or Base64."""
+def result(answer: Answer, rules: Sequence[ResponseRules], target: str) -> dict[str, Json]:
+    """The JSON of a success: status, some headers, and the body, or what the rules take of it.
+
+    Raises:
+        EffectFailedError: The answer does not have what the rules take.
+    """
+    kept = next((rule.headers for rule in rules if rule.headers is not None), _HEADERS_KEPT)
     value: dict[str, Json] = {
-        "status": status,
-        "headers": {name: headers[name] for name in _HEADERS_KEPT if name in headers},
+        "status": answer.status,
+        "headers": {name: answer.headers[name] for name in kept if name in answer.headers},
     }
-    media = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not content:
-        value["body"] = None
-    elif media == "application/json" or media.endswith("+json"):
-        value["body"] = _json_or_text(content)
-    elif media.startswith("text/") or media.endswith(("+xml", "/xml")):
-        value["body"] = content.decode(encoding, errors="replace")
-    else:
-        value["body_base64"] = base64.b64encode(content).decode()
+    wanted = next((rule.result for rule in rules if rule.result is not None), None)
+    if wanted is None:
+        return value | _body(answer)
+    context = {"target": target, "status": answer.status}
+    try:
+        value["body"] = pick(exact_json(answer.content), wanted)
+    except MissingFieldError as error:
+        raise EffectFailedError(f"the answer of {target!r} {error}", error_context=context) from error
+    except ValueError as error:
+        raise EffectFailedError(f"the answer of {target!r} is not JSON", error_context=context) from error
     return value
+
+
+def _is_final(status: int) -> bool:
+    return (status < 500 and status not in (*_OVERLOADED, *_MAY_COME_BACK)) or status in _NEVER
+
+
+def _body(answer: Answer) -> dict[str, Json]:
+    media = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not answer.content:
+        return {"body": None}
+    if media == "application/json" or media.endswith("+json"):
+        return {"body": _json_or_text(answer.content)}
+    if media.startswith("text/") or media.endswith(("+xml", "/xml")):
+        return {"body": answer.text}
+    return {"body_base64": base64.b64encode(answer.content).decode()}
 
 
 def _json_or_text(content: bytes) -> Json:

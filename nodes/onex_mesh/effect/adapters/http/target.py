@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 
-from onex_mesh.effect.adapters.http.parameters import IDEMPOTENT_METHODS, READING_METHODS, Call, check_call, header_text
-from onex_mesh.effect.adapters.http.responses import refusal, result
-from onex_mesh.effect.core.credentials import read_secret
+from onex_mesh.effect.adapters.http.connection import CheckedTransport
+from onex_mesh.effect.adapters.http.content import ContentEncodingError, ContentTooLargeError, read_content
+from onex_mesh.effect.adapters.http.failures import BROKEN, unreachable
+from onex_mesh.effect.adapters.http.headers import call_headers, fixed_headers
+from onex_mesh.effect.adapters.http.network import CheckedBackend, Resolver, system_resolver
+from onex_mesh.effect.adapters.http.parameters import IDEMPOTENT_METHODS, READING_METHODS, Call, check_call
+from onex_mesh.effect.adapters.http.redirects import REDIRECTS_MAX, next_url
+from onex_mesh.effect.adapters.http.responses import Answer, refusal, result
+from onex_mesh.effect.adapters.http.tls import ssl_context
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
-
-_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError
 
 
 class HttpAdapter:
-    """See `onex_mesh.effect.ports.TargetAdapter`."""
+    """See `onex_mesh.effect.ports.TargetAdapter`.
 
-    def __init__(self, name: str, target: HttpTarget, environment: Mapping[str, str]) -> None:
+    Raises:
+        ValidationError: A credential or a certificate is missing or cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: HttpTarget,
+        environment: Mapping[str, str],
+        *,
+        resolver: Resolver = system_resolver,
+    ) -> None:
         self._name = name
         self._target = target
-        self._secrets: list[str] = []
+        self._network = CheckedBackend(name, target.address_rules(), resolver)
+        headers, self._secrets = fixed_headers(name, target, environment)
+        context = ssl_context(name, target.tls) if target.base_url.startswith("https:") else None
         self._client = httpx.AsyncClient(
-            headers=self._fixed_headers(environment),
-            timeout=httpx.Timeout(target.limits.timeout_s),
-            # One more than there are calls: a busy target must not look unwell because its check found none free.
-            limits=httpx.Limits(
-                max_connections=target.limits.concurrency + 1, max_keepalive_connections=target.limits.concurrency
-            ),
+            transport=CheckedTransport(target, self._network, context),
+            headers=headers,
+            # The engine bounds the whole attempt: a limit for each read would let an answer drip for ever, and one
+            # that ran out would break off all streams of an HTTP/2 connection.
+            timeout=httpx.Timeout(None),
             follow_redirects=False,
             trust_env=False,
         )
@@ -57,11 +73,12 @@ class HttpAdapter:
             await self._connect()
             return
         try:
-            response = await self._client.get(self._target.base_url + self._target.health_path)
-        except httpx.HTTPError as error:
-            raise TargetUnavailableError(f"{self._name!r} cannot be reached: {type(error).__name__}") from error
-        if response.status_code >= 500:
-            raise TargetUnavailableError(f"{self._name!r} answered {response.status_code}")
+            async with self._client.stream("GET", self._target.base_url + self._target.health_path) as response:
+                status = response.status_code
+        except BROKEN as error:
+            raise unreachable(self._name, error, may_repeat=True) from error
+        if status >= 500:
+            raise TargetUnavailableError(f"{self._name!r} answered {status}")
 
     async def stop(self) -> None:
         """Closes the pool."""
@@ -69,77 +86,61 @@ class HttpAdapter:
 
     async def _call(self, call: Call, context: EffectContext) -> EffectValue:
         may_repeat = call.method in IDEMPOTENT_METHODS or bool(context.idempotency_key)
-        request = self._client.build_request(
-            call.method,
-            self._target.base_url + call.path,
-            params=list(call.query) or None,
-            headers=self._headers(call, context),
-            content=call.body,
-        )
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                content = await self._content(response)
-            finally:
-                await response.aclose()
-        except _UNSENT as error:
-            raise self._unreachable(error, may_repeat=True) from error
-        except httpx.HTTPError as error:
-            raise self._unreachable(error, may_repeat=may_repeat) from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        encoding = response.encoding or "utf-8"
+            answer = await self._answer(call, context)
+        except BROKEN as error:
+            raise unreachable(self._name, error, may_repeat=may_repeat) from error
+        except ContentEncodingError as error:
+            broken = TargetUnavailableError(
+                f"the response of {self._name!r} {error}", error_context={"target": self._name}
+            )
+            broken.retryable = may_repeat
+            raise broken from error
         refused = refusal(
-            response.status_code,
-            headers,
-            self._redacted(content.decode(encoding, errors="replace")) if not response.is_success else "",
+            answer,
+            call.rules,
             target=self._name,
+            body=self._redacted(answer.text),
             may_repeat=may_repeat,
             retry_after_max_s=self._target.retry_after_max_s,
         )
         if refused is not None:
             raise refused
-        return EffectValue(result(response.status_code, headers, content, encoding))
+        return EffectValue(result(answer, call.rules, self._name))
+
+    async def _answer(self, call: Call, context: EffectContext) -> Answer:
+        query = f"?{call.query}" if call.query else ""
+        url = httpx.URL(f"{self._target.base_url}{call.path}{query}")
+        headers = call_headers(call, context, self._target)
+        for _ in range(REDIRECTS_MAX + 1):
+            request = self._client.build_request(
+                call.method, url, headers=headers, content=call.body.content if call.body is not None else None
+            )
+            response = await self._client.send(request, stream=True)
+            try:
+                received = {name.lower(): value for name, value in response.headers.items()}
+                there = next_url(self._name, self._target, call.method, url, response.status_code, received)
+                content = await self._content(response) if call.method != "HEAD" and there is None else b""
+            finally:
+                await response.aclose()
+            if there is None:
+                return Answer(response.status_code, received, content, response.encoding or "utf-8")
+            url = there
+        raise EffectFailedError(
+            f"{self._name!r} answered with more than {REDIRECTS_MAX} redirects", error_context={"target": self._name}
+        )
 
     async def _content(self, response: httpx.Response) -> bytes:
         bound = self._target.limits.size_bytes
-        content = bytearray()
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > bound:
-                raise EffectFailedError(
-                    f"the response of {self._name!r} is larger than {bound} bytes",
-                    error_context={"target": self._name, "status": response.status_code, "size_bytes_max": bound},
-                )
-        return bytes(content)
-
-    def _headers(self, call: Call, context: EffectContext) -> list[tuple[str, str]]:
-        headers = list(call.headers)
-        if call.body is not None and not any(name.lower() == "content-type" for name, _ in headers):
-            headers.append(("content-type", call.body_type))
-        if context.correlation_id:
-            headers.append(("x-correlation-id", header_text(context.correlation_id)))
-        if context.idempotency_key and call.method not in READING_METHODS:
-            headers.append(("idempotency-key", context.idempotency_key))
-        return headers
-
-    def _fixed_headers(self, environment: Mapping[str, str]) -> dict[str, str]:
-        target = self._target
-        # Compressed bodies could grow beyond any bound while they are unpacked.
-        headers = {"user-agent": "onex-mesh", "accept-encoding": "identity", **target.headers}
-        token = read_secret(self._name, target.bearer_token_env, target.bearer_token_file, environment)
-        if token is not None:
-            headers["authorization"] = f"Bearer {token.value}"
-            self._secrets.append(token.value)
-        for header, variable in target.header_env.items():
-            secret = read_secret(self._name, variable, None, environment)
-            assert secret is not None
-            headers[header] = secret.value
-            self._secrets.append(secret.value)
-        for header, value in headers.items():
-            if not value.isascii() or not value.isprintable():
-                text = "the value is not visible ASCII"
-                raise ValidationError(f"target {self._name!r}: headers.{header}: {text}", violations=((header, text),))
-        return headers
+        try:
+            if int(response.headers.get("content-length", "0")) > bound:
+                raise ContentTooLargeError
+            return await read_content(response.aiter_raw(), response.headers.get("content-encoding", ""), bound)
+        except ContentTooLargeError as error:
+            raise EffectFailedError(
+                f"the response of {self._name!r} is larger than {bound} bytes",
+                error_context={"target": self._name, "status": response.status_code, "size_bytes_max": bound},
+            ) from error
 
     def _redacted(self, text: str) -> str:
         # Some servers repeat the request in their complaint.
@@ -147,26 +148,12 @@ class HttpAdapter:
             text = text.replace(secret, "***")
         return text
 
-    def _unreachable(self, error: httpx.HTTPError, *, may_repeat: bool) -> TargetUnavailableError:
-        unavailable = TargetUnavailableError(
-            f"{self._name!r} cannot be reached or broke off: {type(error).__name__}",
-            error_context={"target": self._name},
-        )
-        unavailable.retryable = may_repeat
-        return unavailable
-
     async def _connect(self) -> None:
         parts = urlsplit(self._target.base_url)
         assert parts.hostname is not None
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            _, writer = await asyncio.open_connection(
-                parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-            )
-        except OSError as error:
+            stream = await self._network.connect_tcp(parts.hostname, port, self._target.connect_timeout_s)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise TargetUnavailableError(f"{self._name!r} takes no connections") from error
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except OSError:
-            # It had taken the connection; how it ends does not matter.
-            return
+        await stream.aclose()
