@@ -104,7 +104,8 @@ def _world(
     folder: Path, port: int, *, ledger: MemoryLedger | None = None, **settings: str
 ) -> AbstractAsyncContextManager[World]:
     _templates(folder)
-    extra = "".join(f"\n    {name}: {value}" for name, value in settings.items())
+    given = {"recipient_domains": "['*']", **settings}
+    extra = "".join(f"\n    {name}: {value}" for name, value in given.items())
     return effect_world(
         folder,
         f"""\
@@ -321,7 +322,7 @@ def _spoil_name(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "problem"),
-    [(_spoil_syntax, "bad.txt.j2.*line 2"), (_spoil_subject, "bad.txt.j2:1"), (_spoil_name, "letters, digits")],
+    [(_spoil_syntax, "bad.txt.j2:2: "), (_spoil_subject, "bad.txt.j2:1"), (_spoil_name, "letters, digits")],
 )
 async def test_templates_are_checked_at_start(tmp_path: Path, spoil: Callable[[Path], None], problem: str) -> None:
     """R18: a template that cannot work is told when the target opens, with file and line."""

@@ -41,6 +41,7 @@ targets:
     port: ${SMTP_PORT:-25}
     tls: none
     sender: Shop <shop@example.org>
+    recipient_domains: [example.org]
     templates: templates
   events: {kind: event_log, path: "$${literal}.jsonl"}
 """
@@ -114,6 +115,7 @@ targets:
     host: h
     sender: s@x.example
     templates: t
+    recipient_domains: ["*"]
     limits: {concurrency: 0}
   app: {kind: file, root: x}
 extra: 1
@@ -128,9 +130,9 @@ extra: 1
         "9:targets.c.allow:",
         "10:targets.c.colour:",
         "11:targets.d:",
-        "17:targets.e.limits.concurrency:",
-        "18:targets.app:",
-        "19:extra:",
+        "18:targets.e.limits.concurrency:",
+        "19:targets.app:",
+        "20:extra:",
     ]
     assert "'ftp' is not one of database, http, file, smtp, event_log" in found[0]
 
@@ -183,9 +185,11 @@ def test_text_that_is_no_yaml(tmp_path: Path) -> None:
 
 def test_passwords_need_tls(tmp_path: Path) -> None:
     """R17: a mail password is not sent in the clear."""
-    text = "targets:\n  m: {kind: smtp, host: h, tls: none, username: u, password_env: P, sender: a@b, templates: t}\n"
-    (found,) = _problems(tmp_path, text)
-    assert "a password is not sent without TLS" in found
+    for tls in ("none", "opportunistic"):
+        rest = "sender: a@b, recipient_domains: ['*'], templates: t"
+        text = f"targets:\n  m: {{kind: smtp, host: h, tls: {tls}, username: u, password_env: P, {rest}}}\n"
+        (found,) = _problems(tmp_path, text)
+        assert "a password is not sent without TLS" in found
 
 
 def test_secrets_are_read_late_and_never_shown(tmp_path: Path) -> None:

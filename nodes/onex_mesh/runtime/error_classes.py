@@ -78,6 +78,11 @@ class TemporaryDatabaseError(TargetUnavailableError):
     """The database refused for a passing reason: a lock, a serialization failure (R19)."""
 
 
+class TemporarilyRefusedError(TargetUnavailableError):
+    """The target works, and refuses this for now: a mailbox that is busy, one of several recipients. Breakers do not
+    count it."""
+
+
 class EffectFailedError(OnexError):
     """The target answered that it will not do this; trying again will not help."""
 

@@ -16,6 +16,7 @@ from onex_mesh.runtime.errors import (
     InternalError,
     OnexError,
     TargetUnavailableError,
+    TemporarilyRefusedError,
     TemporaryDatabaseError,
 )
 
@@ -44,8 +45,17 @@ class Attempts:
         """Tries until it succeeds or its policy gives up.
 
         Raises:
-            OnexError: How the last attempt ended.
+            OnexError: How the last attempt ended, if it has done no part of the effect for good.
         """
+        try:
+            return await self._until_given_up(run)
+        except OnexError:
+            done = run.plan.settle() if run.plan.settle is not None else None
+            if done is None:
+                raise
+            return done
+
+    async def _until_given_up(self, run: Run) -> EffectValue:
         rules = run.request.retry if run.request.retry is not None else run.lane.retry
         # Most effects need one attempt, and setting the retry library up costs more than a small effect.
         try:

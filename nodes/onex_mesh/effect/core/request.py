@@ -105,6 +105,9 @@ class EffectPlan:
     """Whether the response may come from the cache."""
     is_idempotent: bool = False
     """Whether an attempt whose outcome is unknown may be repeated even without a key."""
+    settle: Callable[[], EffectValue | None] | None = None
+    """Asked when the attempts are given up: what an effect of several parts, such as a mail to several recipients, has
+    done for good. A value ends the effect instead of the error, so that no repeat does those parts again."""
 
 
 @dataclass(frozen=True, slots=True)
