@@ -98,7 +98,9 @@ class Attempts:
         try:
             value = await self._within_time(run)
         except OnexError as error:
-            unavailable = isinstance(error, TargetUnavailableError) and not isinstance(error, TemporaryDatabaseError)
+            unavailable = isinstance(error, TargetUnavailableError) and not isinstance(
+                error, TemporaryDatabaseError | TemporarilyRefusedError
+            )
             if unavailable:
                 lane.breaker.failed(permit)
             elif isinstance(error, ActionExpiredError | InternalError):
