@@ -94,7 +94,7 @@ async def test_temporary_errors_are_retried(tmp_path: Path) -> None:
         output = await world.effect("api_call", "t", key="k")
         assert output.metadata.attempts == 3
         assert output.operation_result.json.string_value == "ok"
-        assert world.lanes["t"].succeeded == 1
+        assert world.lanes["t"].counters.succeeded == 1
 
 
 async def test_the_last_error_is_raised_when_the_budget_is_spent(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
 from onex.v1 import common_pb2, effect_pb2_grpc, node_pb2
+from onex_mesh.effect.adapters.announcement import announce
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
 from onex_mesh.effect.adapters.custom import open_app_lane
@@ -17,12 +20,14 @@ from onex_mesh.effect.adapters.ledger import EtcdLedger
 from onex_mesh.effect.core.custom import EffectRegistry
 from onex_mesh.effect.core.engine import EffectEngine, EngineParts
 from onex_mesh.effect.core.health import HealthChecks
-from onex_mesh.effect.core.lane import Lane, open_lane
+from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.once import Claims
 from onex_mesh.effect.core.request import APP_TARGET
+from onex_mesh.effect.core.roster import Changes, Roster
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
 from onex_mesh.effect.executor import EffectExecutor
 from onex_mesh.effect.ports import Kinds
+from onex_mesh.effect.reloading import Reloading
 from onex_mesh.effect.servicer import EffectServicer
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.mesh import Mesh
@@ -36,8 +41,10 @@ class _Running:
     claims: Claims
     audit: AuditFile
     health: HealthChecks
-    lanes: dict[str, Lane] = field(default_factory=dict)
-    app_lanes: dict[str, Lane] = field(default_factory=dict)
+    roster: Roster
+    app_lanes: dict[str, Lane]
+    reloading: Reloading | None
+    closers: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
 
 class EffectNode:
@@ -74,8 +81,8 @@ class EffectNode:
         self._registry = registry
         self._kinds = kinds
         self._environment = environment
-        models = {kind: entry.model for kind, entry in kinds.items()}
-        self._file = TargetFile() if targets_path is None else read_target_file(Path(targets_path), environment, models)
+        self._path = None if targets_path is None else Path(targets_path)
+        self._file = TargetFile() if self._path is None else self._read(self._path)
         # The server asks for the executor before the node is started.
         self._executor = EffectExecutor(lambda: self._require_running().engine)
         self._running: _Running | None = None
@@ -98,40 +105,29 @@ class EffectNode:
         Raises:
             ValidationError: A target's configuration cannot work: a credential is missing, a template does not parse.
         """
-        lanes: dict[str, Lane] = {}
-        try:
-            for name, config in self._file.targets.items():
-                lanes[name] = open_lane(name, config, open_target(name, config, self._environment, self._kinds))
-                await lanes[name].adapter.start()
+        roster = Roster(lambda name, config: open_target(name, config, self._environment, self._kinds))
+        async with contextlib.AsyncExitStack() as opened:
+            opened.push_async_callback(roster.stop)
+            await roster.apply(self._file)
             audit = AuditFile(self._file.audit)
             await audit.start()
-        except OSError as error:
-            await _stop(lanes)
-            text = f"the audit file cannot be opened: {error}"
-            raise errors.ValidationError(text, violations=(("audit.path", text),)) from error
-        except BaseException:
-            await _stop(lanes)
-            raise
-        app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
-        claims = Claims(EtcdLedger(mesh))
-        engine = EffectEngine(
-            EngineParts(
-                lanes=lanes,
-                app_lanes=app_lanes,
-                claims=claims,
-                audit=audit,
-                observer=mesh.metrics,
-                node=mesh.node.instance_id,
-            )
-        )
-        health = HealthChecks(lanes, audit.check)
-        self._running = _Running(engine, claims, audit, health, lanes, app_lanes)
+            opened.push_async_callback(audit.stop)
+            running = self._wired(mesh, roster, audit)
+            if running.reloading is not None:
+                await opened.enter_async_context(_kept_up(running.reloading))
+            running.closers = opened.pop_all()
+        self._running = running
+
+    def reload(self) -> None:
+        """See `onex_mesh.runtime.node.Reloadable`: has the file of targets read again."""
+        if self._running is not None and self._running.reloading is not None:
+            self._running.reloading.ask()
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds EffectService; called once the node is started."""
         running = self._require_running()
         effect_pb2_grpc.add_EffectServiceServicer_to_server(
-            EffectServicer(self._executor, running.lanes, running.app_lanes, running.health), server
+            EffectServicer(self._executor, running.roster.lanes, running.app_lanes, running.health), server
         )
         return ["onex.v1.EffectService"]
 
@@ -149,8 +145,7 @@ class EffectNode:
         """Closes the targets and writes the last audit records."""
         running, self._running = self._running, None
         if running is not None:
-            await _stop(running.lanes)
-            await running.audit.stop()
+            await running.closers.aclose()
 
     async def check(self) -> Sequence[node_pb2.DependencyHealth]:
         """The health of each target, and of the audit file where it cannot be written (R24)."""
@@ -159,12 +154,55 @@ class EffectNode:
             for finding in await self._require_running().health.refresh()
         ]
 
+    def _read(self, path: Path) -> TargetFile:
+        models = {kind: entry.model for kind, entry in self._kinds.items()}
+        return read_target_file(path, self._environment, models)
+
+    def _wired(self, mesh: Mesh, roster: Roster, audit: AuditFile) -> _Running:
+        """Everything that stands around the open targets."""
+        app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
+        claims = Claims(EtcdLedger(mesh))
+        engine = EffectEngine(
+            EngineParts(
+                lanes=roster.lanes,
+                app_lanes=app_lanes,
+                claims=claims,
+                audit=audit,
+                observer=mesh.metrics,
+                node=mesh.node.instance_id,
+            )
+        )
+        reloading = None
+        if self._path is not None:
+            path = self._path
+
+            async def applied(file: TargetFile, changes: Changes) -> None:
+                before, self._file = self.capabilities(), file
+                await audit.use(file.audit)
+                if changes:
+                    await announce(mesh, before, self.capabilities())
+
+            reloading = Reloading(
+                path, self._file, lambda: self._read(path), audit.require_writable, roster.apply, applied
+            )
+        health = HealthChecks(
+            roster.lanes, audit.check, more=lambda: None if reloading is None else reloading.finding()
+        )
+        return _Running(engine, claims, audit, health, roster, app_lanes, reloading)
+
     def _require_running(self) -> _Running:
         if self._running is None:
             raise errors.InternalError("the node is not started")
         return self._running
 
 
-async def _stop(lanes: Mapping[str, Lane]) -> None:
-    for lane in lanes.values():
-        await lane.adapter.stop()
+@contextlib.asynccontextmanager
+async def _kept_up(reloading: Reloading) -> AsyncIterator[None]:
+    """Has the file of targets followed while the block lasts."""
+    task = asyncio.create_task(reloading.run(), name="target-reload")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -71,9 +71,9 @@ def _target(lane: Lane) -> effect_pb2.Target:
         effect_types=lane.effect_types,
         healthy=lane.healthy,
         breaker_state=_BREAKER_STATES[lane.breaker.state],
-        succeeded_count=lane.succeeded,
-        failed_count=lane.failed,
-        in_flight=lane.slots.in_use,
+        succeeded_count=lane.counters.succeeded,
+        failed_count=lane.counters.failed,
+        in_flight=lane.counters.in_flight,
         description=lane.description,
     )
 

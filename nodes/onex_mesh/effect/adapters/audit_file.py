@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections import deque
-from datetime import UTC, datetime
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 import structlog
 
+from onex_mesh.effect.adapters.audit_lines import LineFile, facts, line
 from onex_mesh.effect.core.targets import AuditSettings
 from onex_mesh.effect.ports import AuditRecord
-from onex_mesh.runtime.errors import OverloadedError, TargetUnavailableError
+from onex_mesh.runtime.errors import OverloadedError, TargetUnavailableError, ValidationError
 
 log = structlog.get_logger("onex_mesh.audit")
 
 _RECORDS_WAITING_MAX = 20_000
 _BATCH_MAX = 500
+_Result = TypeVar("_Result")
 
 
 class AuditFile:
@@ -30,23 +33,44 @@ class AuditFile:
 
     def __init__(self, settings: AuditSettings) -> None:
         self._settings = settings
+        self._file = _file_of(settings)
         self._waiting: deque[AuditRecord] = deque()
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
         self._stopping = False
         self._problem = ""
+        # Its own: formatting and a slow disk must not hold up effects, nor must slow effects hold up the records.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
 
     async def start(self) -> None:
         """Begins to write.
 
         Raises:
-            OSError: The file cannot be opened.
+            ValidationError: The file cannot be opened.
         """
-        if self._settings.path is not None:
-            self._settings.path.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(self._append, b"")
-        self._writer = asyncio.create_task(self._write_forever())
+        await self.require_writable(self._settings)
+        self._writer = asyncio.create_task(self._write_forever(), name="audit-writer")
+
+    async def require_writable(self, settings: AuditSettings) -> None:
+        """Opens the file that the settings name, and makes it where it is missing.
+
+        Raises:
+            ValidationError: That cannot be done.
+        """
+        problem = await self._in_thread(lambda: _problem_of(settings))
+        if problem:
+            text = f"the audit file cannot be opened: {settings.path}: {problem}"
+            raise ValidationError(text, violations=(("audit.path", text),))
+
+    async def use(self, settings: AuditSettings) -> None:
+        """Writes elsewhere, or in another way, from the next batch on."""
+        if settings == self._settings:
+            return
+        await self.flush()
+        async with self._writing:
+            self._settings = settings
+            self._file = _file_of(settings)
 
     def require_room(self) -> None:
         """See `onex_mesh.effect.ports.AuditLog`."""
@@ -67,17 +91,14 @@ class AuditFile:
         async with self._writing:
             while self._waiting:
                 batch = list(islice(self._waiting, _BATCH_MAX))
-                try:
-                    # In a thread: formatting and a slow disk or console must not hold up effects.
-                    await asyncio.to_thread(self._write, batch)
-                except OSError as error:
-                    if not self._problem:
-                        log.error("the audit file cannot be written", path=str(self._settings.path), why=str(error))
-                    self._problem = error.strerror or type(error).__name__
-                    return
-                self._problem = ""
-                for _ in batch:
+                written, problem = await self._in_thread(partial(self._write, batch))
+                for _ in range(written):
                     self._waiting.popleft()
+                if problem and not self._problem:
+                    log.error("the audit file cannot be written", path=str(self._settings.path), why=problem)
+                self._problem = problem
+                if problem:
+                    return
 
     async def check(self) -> None:
         """Whether records can be written.
@@ -95,8 +116,9 @@ class AuditFile:
         if self._writer is not None:
             await self._writer
         await self.flush()
-        if self._settings.path is not None:
-            await asyncio.to_thread(self._sync)
+        if self._file is not None:
+            await self._in_thread(self._file.sync)
+        self._thread.shutdown(wait=False)
 
     async def _write_forever(self) -> None:
         while not self._stopping:
@@ -108,59 +130,32 @@ class AuditFile:
             if self._waiting:
                 self._wake.set()
 
-    def _write(self, batch: list[AuditRecord]) -> None:
-        facts = [_facts(record) for record in batch]
-        if self._settings.path is not None:
-            self._append(b"".join(map(_line, batch, facts)))
+    def _write(self, batch: list[AuditRecord]) -> tuple[int, str]:
+        """Writes records; returns how many were written, and why the others were not."""
+        rows = [facts(record) for record in batch]
+        written, problem = len(batch), ""
+        if self._file is not None:
+            written, problem = self._file.append([line(record, row) for record, row in zip(batch, rows, strict=True)])
         if self._settings.log:
-            for row in facts:
+            for row in rows[:written]:
                 write = log.warning if row["outcome"] == "failed" else log.info
                 write("effect", **row)
+        return written, problem
 
-    def _append(self, lines: bytes) -> None:
-        assert self._settings.path is not None
-        descriptor = os.open(self._settings.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
-            view = memoryview(lines)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        finally:
-            os.close(descriptor)
-
-    def _sync(self) -> None:
-        assert self._settings.path is not None
-        try:
-            descriptor = os.open(self._settings.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            # Nothing was ever written, or the operator took the file away.
-            return
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def _facts(record: AuditRecord) -> dict[str, str | int | float]:
-    """The record without its empty fields."""
-    facts: dict[str, str | int | float] = {
-        "target": record.target,
-        "effect_type": record.effect_type,
-        "operation": record.operation,
-        "outcome": record.outcome,
-        "attempts": record.attempts,
-        "duration_s": round(record.duration_s, 6),
-        "correlation_id": record.correlation_id,
-        "workflow_id": record.workflow_id,
-        "step_id": record.step_id,
-        "idempotency_key": record.idempotency_key,
-        "fencing_token": record.fencing_token,
-        "reason": record.reason,
-        "message": record.message,
-        "node": record.node,
-    }
-    return {name: value for name, value in facts.items() if value != ""}
+def _file_of(settings: AuditSettings) -> LineFile | None:
+    return None if settings.path is None else LineFile(settings.path)
 
 
-def _line(record: AuditRecord, facts: dict[str, str | int | float]) -> bytes:
-    moment = datetime.fromtimestamp(record.started_at_s, UTC).isoformat()
-    return json.dumps({"at": moment, **facts}, ensure_ascii=False).encode(errors="replace") + b"\n"
+def _problem_of(settings: AuditSettings) -> str:
+    """Why the file cannot be opened for writing; empty if it can."""
+    if settings.path is None:
+        return ""
+    try:
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return LineFile(settings.path).append([])[1]

@@ -95,6 +95,7 @@ class Attempts:
         except BaseException:
             lane.breaker.left(permit)
             raise
+        lane.counters.in_flight += 1
         try:
             value = await self._within_time(run)
         except OnexError as error:
@@ -115,6 +116,7 @@ class Attempts:
             lane.breaker.succeeded(permit)
             return value
         finally:
+            lane.counters.in_flight -= 1
             lane.slots.leave()
 
     async def _within_time(self, run: Run) -> EffectValue:

@@ -74,6 +74,7 @@ class EffectEngine:
         started_at_s = time.time()
         self._under_way += 1
         self._idle.clear()
+        lane.begin()
         try:
             value, cached = await self._value(run)
         except asyncio.CancelledError:
@@ -82,14 +83,13 @@ class EffectEngine:
         except OnexError as error:
             error.correlation_id = error.correlation_id or request.context.correlation_id
             error.error_context.setdefault("attempts", run.attempts)
-            lane.failed += 1
             self._ended(run, started_at_s, "failed", error)
             raise
         finally:
+            lane.end()
             self._under_way -= 1
             if self._under_way == 0:
                 self._idle.set()
-        lane.succeeded += 1
         self._ended(run, started_at_s, "cached" if cached else "replayed" if value.replayed else "completed", None)
         return EffectOutcome(
             value=value,
@@ -154,7 +154,7 @@ class EffectEngine:
         """The value, and whether it came from the cache."""
         plan, request = run.plan, run.request
         if plan.is_read and request.cache_ttl_s > 0:
-            place = cache_key(request)
+            place = f"{run.lane.serial} {cache_key(request)}"
             cached = self._cache.get(place, request.cache_ttl_s)
             if cached is not None:
                 return cached, True
@@ -181,6 +181,9 @@ class EffectEngine:
     def _ended(self, run: Run, started_at_s: float, outcome: str, error: OnexError | None) -> None:
         request, context = run.request, run.request.context
         duration_s = self._clock() - run.began
+        counters = run.lane.counters
+        counters.ended[outcome] += 1
+        counters.retries += max(run.attempts - 1, 0)
         reason = error.reason if error is not None else ""
         self._parts.observer.observe(f"effect:{request.effect_type}", duration_s, reason)
         self._parts.audit.add(

@@ -36,10 +36,12 @@ class HealthChecks:
         lanes: Mapping[str, Lane],
         audit_check: Callable[[], Awaitable[None]],
         *,
+        more: Callable[[], Finding | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lanes = lanes
         self._audit_check = audit_check
+        self._more = more
         self._clock = clock
         self._checked_at: float | None = None
         self._checking = asyncio.Lock()
@@ -48,12 +50,15 @@ class HealthChecks:
         """The health of all targets and of the audit file, not older than two seconds."""
         async with self._checking:
             if self._checked_at is None or self._clock() - self._checked_at >= _FRESH_S:
-                await asyncio.gather(*(self._check(lane) for lane in self._lanes.values()))
+                await asyncio.gather(*(self._check(lane) for lane in list(self._lanes.values())))
                 self._checked_at = self._clock()
         findings = [Finding(lane.name, is_well(lane), lane.health_message) for lane in self._lanes.values()]
         problem = await _problem_of(self._audit_check)
         if problem:
             findings.append(Finding("audit", False, problem))
+        found = self._more()
+        if found is not None:
+            findings.append(found)
         return findings
 
     async def _check(self, lane: Lane) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onex_mesh.effect.core.breaker import Breaker
+from onex_mesh.effect.core.counters import Counters
 from onex_mesh.effect.core.retry import RetryRules
 from onex_mesh.effect.core.slots import Slots
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import TargetAdapter
+
+_SERIALS = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -26,16 +31,57 @@ class Lane:
     slots: Slots
     retry: RetryRules
     timeout_s: float
-    succeeded: int = 0
-    failed: int = 0
+    counters: Counters = field(default_factory=Counters)
+    serial: int = field(default_factory=lambda: next(_SERIALS))
+    """Tells this lane from an earlier one of the same name."""
     healthy: bool = True
     health_message: str = field(default="not checked yet")
+    _under_way: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self) -> None:
+        """An effect was accepted: the adapter stays open until it has ended."""
+        self._under_way += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """An accepted effect has ended."""
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._idle.set()
+
+    @property
+    def under_way(self) -> int:
+        """Effects accepted and not ended: at work, waiting for their turn, or between two attempts."""
+        return self._under_way
+
+    async def idle(self) -> None:
+        """Returns when no accepted effect is under way, or it was given up."""
+        if self._under_way:
+            await self._idle.wait()
+
+    def give_up(self) -> None:
+        """Ends every wait for idleness."""
+        self._idle.set()
 
 
 def open_lane(
-    name: str, config: TargetConfig, adapter: TargetAdapter, *, clock: Callable[[], float] = time.monotonic
+    name: str,
+    config: TargetConfig,
+    adapter: TargetAdapter,
+    *,
+    counters: Counters | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Lane:
-    """The lane of a declared target."""
+    """The lane of a declared target.
+
+    Args:
+        name: Name of the target.
+        config: Its declaration.
+        adapter: Its adapter.
+        counters: What was counted under an earlier declaration of the same name; None: begin at 0.
+        clock: Monotonic.
+    """
     return Lane(
         name=name,
         kind=config.kind,
@@ -46,4 +92,5 @@ def open_lane(
         slots=Slots(name, config.limits.concurrency, waiting_max=config.limits.waiting, clock=clock),
         retry=config.retry.rules(),
         timeout_s=config.limits.timeout_s,
+        counters=counters or Counters(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -30,6 +30,14 @@ class TargetFile:
 
     targets: Mapping[str, TargetConfig] = field(default_factory=dict)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    source: str = ""
+    """Path of the file; empty where there is none."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Line at which each target is declared."""
+
+    def where(self, target: str) -> str:
+        """File, line and field of a target's declaration, for errors that show only when it is opened."""
+        return f"{self.source}:{self.lines.get(target, 1)}: targets.{target}"
 
 
 class _Problems:
@@ -85,7 +93,8 @@ def read_target_file(
     problems.raise_if_any()
     file = _checked(value, path.resolve().parent, models, reader, problems)
     problems.raise_if_any()
-    return file
+    lines = {name: reader.line_of(f"targets.{name}") for name in file.targets}
+    return replace(file, source=str(path), lines=lines)
 
 
 def _checked(

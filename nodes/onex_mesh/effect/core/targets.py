@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -74,6 +75,28 @@ class TargetConfig(FrozenModel):
     def resolved(self, folder: Path) -> Self:
         """The same target with relative paths taken from the folder of the file that declares it."""
         return self
+
+    def refers_to(self) -> tuple[Path, ...]:
+        """Files and folders that belong to the declaration: where their content changes, the target is opened anew.
+
+        These are the fields whose name ends in `_file`, also within other fields, and `templates`. What effects read
+        and write is not among them.
+        """
+        return tuple(
+            value
+            for name, value in fields_of(self)
+            if isinstance(value, Path) and (name.endswith("_file") or name == "templates")
+        )
+
+
+def fields_of(model: BaseModel) -> Iterator[tuple[str, object]]:
+    """The fields of a declaration by name, those of the declarations within it included."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        yield name, value
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inner, BaseModel):
+                yield from fields_of(inner)
 
 
 class AuditSettings(FrozenModel):
