@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onex_lease.client import EtcdClient
     from onex_lease.messages import TxnResponse
 
-IN_FLIGHT_MAX = 2
+IN_FLIGHT_MAX = 1
 # etcd allows 128 operations: the members, plus those of the largest member.
 MEMBERS_MAX = 60
 # Its limit is 1.5 MiB. A single member may be larger than this, then it travels alone.

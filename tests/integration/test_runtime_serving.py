@@ -140,7 +140,7 @@ async def status(channel: grpc.aio.Channel, name: str) -> int:
 
 
 async def metadata_of(call: grpc.aio.UnaryUnaryCall[object, object]) -> dict[str, str | bytes]:
-    return {str(key): value for key, value in await call.initial_metadata()}
+    return {str(key): value for key, value in await call.trailing_metadata()}
 
 
 async def test_health_follows_start_drain_and_stop_on_both_ports(settings: NodeSettings, client: EtcdClient) -> None:

@@ -69,7 +69,7 @@ class Engine:
         self._parts = parts
         self._services = Services(parts.journal, parts.dispatcher, parts.session, parts.address)
         self._running: dict[str, _Running] = {}
-        self._plans: OrderedDict[bytes, Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[bytes, ...], Plan] = OrderedDict()
         self._background: set[asyncio.Task[None]] = set()
         self._adopting: set[str] = set()
         self._adoptions = asyncio.Semaphore(_ADOPTIONS_AT_ONCE)
@@ -185,12 +185,8 @@ class Engine:
 
     def _plan(self, contract: workflow_pb2.OrchestratorContract) -> Plan:
         """The compiled plan; workflows of one definition share it."""
-        essence = workflow_pb2.OrchestratorContract(
-            workflow_config=contract.workflow_config,
-            conflict_resolution=contract.conflict_resolution,
-            timeout=contract.timeout,
-        )
-        key = essence.SerializeToString(deterministic=True)
+        parts = (contract.workflow_config, contract.conflict_resolution, contract.timeout)
+        key = tuple(part.SerializeToString(deterministic=True) for part in parts)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = compile_plan(contract)

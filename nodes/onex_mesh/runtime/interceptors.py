@@ -123,7 +123,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Ends a call with the status of an error."""
         error.correlation_id = error.correlation_id or correlation_id
         status = to_status(error, node=self._node)
-        context.set_trailing_metadata(((_DETAILS_KEY, status.SerializeToString()),))
+        context.set_trailing_metadata(
+            ((_DETAILS_KEY, status.SerializeToString()), (CORRELATION_KEY, _as_header(correlation_id)))
+        )
         await context.abort(_CODES[status.code], status.message)
         raise AssertionError("abort always raises")
 
@@ -148,7 +150,8 @@ class _Call:
             try:
                 self._owner.enter(self._method)
                 entered = True
-                await context.send_initial_metadata(((CORRELATION_KEY, _as_header(correlation_id)),))
+                # With the status, not ahead of the answer: that would be a message of its own.
+                context.set_trailing_metadata(((CORRELATION_KEY, _as_header(correlation_id)),))
                 limit = asyncio.timeout(self._owner.deadline_of(self._method, context))
                 async with limit:
                     response = await inner(request, context)
