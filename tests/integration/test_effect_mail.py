@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
 from pathlib import Path
 
 import pytest
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from onex.v1 import intent_pb2
 from onex_mesh.effect.core.request import EffectContext
@@ -23,104 +16,15 @@ from onex_mesh.runtime.errors import (
     TargetUnavailableError,
     ValidationError,
 )
-from tests.effect_engine import MemoryLedger, World, effect_world, intent
-
-
-@dataclass(slots=True)
-class Mailbox:
-    """A mail server that keeps what it is sent and answers as the test says."""
-
-    mails: list[EmailMessage] = field(default_factory=list)
-    senders: list[str] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-    """Answers to the next mails; 250 when none is left."""
-    refused: set[str] = field(default_factory=set)
-    """Recipients that it does not take."""
-    breaks: int = 0
-    """How many of the next mails end with a broken connection after they were taken."""
-    sessions: set[int] = field(default_factory=set)
-    port: int = 0
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:  # the library's name
-        """Takes or refuses a recipient."""
-        if address in self.refused:
-            return "550 5.1.1 nobody here of that name"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # likewise
-        """Keeps a mail."""
-        self.sessions.add(id(session))
-        if self.answers:
-            return self.answers.pop(0)
-        assert isinstance(envelope.content, bytes)
-        mail = message_from_bytes(envelope.content, policy=default)
-        assert isinstance(mail, EmailMessage)
-        self.mails.append(mail)
-        self.senders.append(str(envelope.mail_from))
-        if self.breaks:
-            self.breaks -= 1
-            assert server.transport is not None
-            server.transport.abort()
-        return "250 2.0.0 taken"
+from tests.effect_engine import MemoryLedger, intent
+from tests.mail_server import Mailbox, mail_server, mail_templates, mail_world
 
 
 @pytest.fixture
 async def mailbox() -> AsyncGenerator[Mailbox, None]:
     """A mail server on a free port."""
-    box = Mailbox()
-    protocols: list[SMTP] = []
-
-    def protocol() -> SMTP:
-        protocols.append(SMTP(box, hostname="test", loop=asyncio.get_running_loop()))
-        return protocols[-1]
-
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    box.port = server.sockets[0].getsockname()[1]
-    yield box
-    server.close()
-    for one in protocols:
-        if one.transport is not None:
-            one.transport.abort()
-    await server.wait_closed()
-    await asyncio.sleep(0)
-
-
-def _templates(folder: Path) -> None:
-    templates = folder / "templates"
-    templates.mkdir(exist_ok=True)
-    (templates / "order_placed.txt.j2").write_text(
-        "Subject: Order {{ order_id }} for {{ name }}\n\nHello {{ name }},\n"
-        "{% for item in items %}\n- {{ item.what }}: {{ item.pence / 100 }}\n{% endfor %}\n",
-        encoding="utf-8",
-    )
-    (templates / "order_placed.html.j2").write_text("<p>Hello {{ name }}</p>\n", encoding="utf-8")
-    (templates / "plain.txt.j2").write_text("Subject: Hi\n{{ text }}\n", encoding="utf-8")
-
-
-def _world(
-    folder: Path, port: int, *, ledger: MemoryLedger | None = None, **settings: str
-) -> AbstractAsyncContextManager[World]:
-    _templates(folder)
-    given = {"recipient_domains": "['*']", **settings}
-    extra = "".join(f"\n    {name}: {value}" for name, value in given.items())
-    return effect_world(
-        folder,
-        f"""\
-  mail:
-    kind: smtp
-    host: 127.0.0.1
-    port: {port}
-    tls: none
-    sender: The Shop <shop@shop.example>
-    templates: templates
-    limits: {{timeout_s: 5, size_bytes: 3000}}
-    retry: {{max_retries: 3, initial_backoff_s: 0.01}}{extra}
-""",
-        ledger=ledger,
-    )
+    async with mail_server() as box:
+        yield box
 
 
 ORDER = {"order_id": "o-1", "name": "Ännchen <b>", "items": [{"what": "tea", "pence": 250}]}
@@ -133,7 +37,7 @@ def _mail(**parameters: object) -> tuple[str, str, str, dict[str, object]]:
 
 async def test_a_mail_from_its_templates(tmp_path: Path, mailbox: Mailbox) -> None:
     """R6, R22, R90: subject, text and escaped HTML of the templates; derived Message-ID, correlation id in a header."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         result = await world.result(*_mail(cc=["desk@shop.example"]), key="order_1")
     (mail,) = mailbox.mails
     assert result == {"message_id": mail["Message-ID"], "accepted": 2}
@@ -153,7 +57,7 @@ async def test_a_mail_from_its_templates(tmp_path: Path, mailbox: Mailbox) -> No
 async def test_the_message_id_comes_from_the_key(tmp_path: Path, mailbox: Mailbox) -> None:
     """R9: two nodes without a common ledger give the same mail the same Message-ID; another key another one."""
     for key in ("k", "k", "other"):
-        async with _world(tmp_path, mailbox.port) as world:
+        async with mail_world(tmp_path, mailbox.port) as world:
             await world.effect(*_mail(), key=key)
     first, second, third = (mail["Message-ID"] for mail in mailbox.mails)
     assert first == second != third
@@ -165,7 +69,7 @@ async def test_a_repeat_after_a_recorded_result_sends_nothing(tmp_path: Path, ma
     payload = {"template": "plain", "to": ["a@b.example"], "data": {"text": "x"}}
     message = intent("i", intent_pb2.INTENT_TYPE_NOTIFICATION, "mail", payload)
     for replayed in (False, True):
-        async with _world(tmp_path, mailbox.port, ledger=ledger) as world:
+        async with mail_world(tmp_path, mailbox.port, ledger=ledger) as world:
             (result,) = await world.intents([message])
             assert (result.status, result.replayed) == (intent_pb2.INTENT_STATUS_COMPLETED, replayed)
     assert len(mailbox.mails) == 1
@@ -173,7 +77,7 @@ async def test_a_repeat_after_a_recorded_result_sends_nothing(tmp_path: Path, ma
 
 async def test_4xx_is_temporary_and_5xx_is_final(tmp_path: Path, mailbox: Mailbox) -> None:
     """R15: greylisting is tried again, a refusal is not."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         mailbox.answers[:] = ["451 4.7.1 greylisted", "451 4.7.1 greylisted"]
         assert (await world.effect(*_mail(), key="k1")).metadata.attempts == 3
         mailbox.answers[:] = ["554 5.7.1 spam"]
@@ -185,7 +89,7 @@ async def test_4xx_is_temporary_and_5xx_is_final(tmp_path: Path, mailbox: Mailbo
 async def test_recipients_that_the_server_refuses(tmp_path: Path, mailbox: Mailbox) -> None:
     """R20: refused for all recipients the effect fails; for some it says which."""
     mailbox.refused = {"x@b.example", "y@b.example"}
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         result = await world.result(*_mail(to=["a@b.example", "x@b.example"]))
         assert isinstance(result, dict)
         assert result["accepted"] == 1
@@ -196,7 +100,7 @@ async def test_recipients_that_the_server_refuses(tmp_path: Path, mailbox: Mailb
 
 async def test_a_connection_that_breaks_after_the_mail_was_taken(tmp_path: Path, mailbox: Mailbox) -> None:
     """R9, R25: with a key the mail is sent again under the same Message-ID; without one it is not."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         mailbox.breaks = 1
         assert (await world.effect(*_mail(), key="k")).metadata.attempts == 2
         assert len({mail["Message-ID"] for mail in mailbox.mails}) == 1
@@ -210,11 +114,11 @@ async def test_a_connection_that_breaks_after_the_mail_was_taken(tmp_path: Path,
 
 async def test_connections_are_used_again(tmp_path: Path, mailbox: Mailbox) -> None:
     """R10: mails one after the other share a connection; one that the server closed is replaced without a failure."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         for _ in range(3):
             await world.effect(*_mail())
         assert len(mailbox.mails) == 3
-        assert len(mailbox.sessions) == 1
+        assert len(set(mailbox.sessions)) == 1
 
 
 async def test_a_server_that_is_down(tmp_path: Path) -> None:
@@ -222,7 +126,7 @@ async def test_a_server_that_is_down(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    async with _world(tmp_path, port) as world:
+    async with mail_world(tmp_path, port) as world:
         with pytest.raises(TargetUnavailableError) as failed:
             await world.effect(*_mail(), retries=1)
         assert failed.value.retryable
@@ -233,7 +137,7 @@ async def test_a_server_that_is_down(tmp_path: Path) -> None:
 
 async def test_the_check_greets_the_server(tmp_path: Path, mailbox: Mailbox) -> None:
     """R24: a server that answers is well."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         await world.lanes["mail"].adapter.check()
     assert mailbox.mails == []
 
@@ -261,7 +165,7 @@ async def test_bad_notifications_are_refused(
     tmp_path: Path, mailbox: Mailbox, parameters: dict[str, object], field: str
 ) -> None:
     """R18: header injection, more recipients or other templates than allowed, missing data: nothing is sent."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         with pytest.raises(ValidationError) as refused:
             await world.effect(*_mail(**parameters))
         assert {path for path, _ in refused.value.violations} == {f"io_operation_config.parameters.{field}"}
@@ -271,7 +175,7 @@ async def test_bad_notifications_are_refused(
 
 async def test_data_is_not_a_template(tmp_path: Path, mailbox: Mailbox) -> None:
     """R18: expressions in the data are text."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         await world.effect(*_mail(template="plain", data={"text": "{{ 7 * 7 }} {% raw %}"}))
     body = mailbox.mails[0].get_body()
     assert body is not None
@@ -280,11 +184,11 @@ async def test_data_is_not_a_template(tmp_path: Path, mailbox: Mailbox) -> None:
 
 async def test_templates_are_sandboxed(tmp_path: Path, mailbox: Mailbox) -> None:
     """R7: a template cannot reach into Python."""
-    _templates(tmp_path)
+    mail_templates(tmp_path)
     (tmp_path / "templates/evil.txt.j2").write_text(
         "Subject: x\n{{ text.__class__.__mro__[1].__subclasses__() }}\n", encoding="utf-8"
     )
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         with pytest.raises(ValidationError, match=r"unsafe|does not fit"):
             await world.effect(*_mail(template="evil", data={"text": "x"}))
     assert mailbox.mails == []
@@ -292,7 +196,7 @@ async def test_templates_are_sandboxed(tmp_path: Path, mailbox: Mailbox) -> None
 
 async def test_recipients_domains_are_listed(tmp_path: Path, mailbox: Mailbox) -> None:
     """R18: with recipient_domains mail goes nowhere else."""
-    async with _world(tmp_path, mailbox.port, recipient_domains="[customers.example]") as world:
+    async with mail_world(tmp_path, mailbox.port, recipient_domains="[customers.example]") as world:
         await world.effect(*_mail(to="a@Customers.Example"))
         for address in ("a@evil.example", "a@sub.customers.example", "a@customers.example.evil"):
             with pytest.raises(ValidationError, match="outside of the domains"):
@@ -302,7 +206,7 @@ async def test_recipients_domains_are_listed(tmp_path: Path, mailbox: Mailbox) -
 
 async def test_a_mail_that_is_too_large(tmp_path: Path, mailbox: Mailbox) -> None:
     """R154: refused before the server is asked."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         with pytest.raises(PayloadTooLargeError):
             await world.effect(*_mail(template="plain", data={"text": "x" * 4000}))
     assert mailbox.mails == []
@@ -326,16 +230,16 @@ def _spoil_name(folder: Path) -> None:
 )
 async def test_templates_are_checked_at_start(tmp_path: Path, spoil: Callable[[Path], None], problem: str) -> None:
     """R18: a template that cannot work is told when the target opens, with file and line."""
-    _templates(tmp_path)
+    mail_templates(tmp_path)
     spoil(tmp_path)
     with pytest.raises(ValidationError, match=problem):
-        async with _world(tmp_path, 1):
+        async with mail_world(tmp_path, 1):
             pass
 
 
 async def test_a_hostile_correlation_id_stays_in_its_header(tmp_path: Path, mailbox: Mailbox) -> None:
     """R22: line breaks in a correlation id do not make headers."""
-    async with _world(tmp_path, mailbox.port) as world:
+    async with mail_world(tmp_path, mailbox.port) as world:
         context = EffectContext(correlation_id="a\r\nBcc: everyone@x.example")
         await world.effect(*_mail(), context=context)
     assert mailbox.mails[0]["Bcc"] is None

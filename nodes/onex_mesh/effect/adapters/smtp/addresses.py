@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.utils import parseaddr
@@ -44,6 +45,14 @@ class Mailbox:
     def header(self) -> Address:
         """As a header field shows it."""
         return Address(self.name, self.local, self.domain)
+
+
+def unique(mailboxes: Iterable[Mailbox]) -> list[Mailbox]:
+    """Each address once, as it comes first."""
+    found: dict[str, Mailbox] = {}
+    for row in mailboxes:
+        found.setdefault(row.address, row)
+    return list(found.values())
 
 
 def read_mailbox(address: str, name: str = "") -> Mailbox:

@@ -13,7 +13,7 @@ from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime
 
 from onex_mesh.effect.adapters.http.parameters import header_text
-from onex_mesh.effect.adapters.smtp.addresses import Mailbox
+from onex_mesh.effect.adapters.smtp.addresses import Mailbox, unique
 from onex_mesh.effect.adapters.smtp.parameters import MailRules, Notification
 from onex_mesh.effect.adapters.smtp.templates import RenderedMail
 from onex_mesh.effect.adapters.templating.folder import refused
@@ -85,5 +85,4 @@ def message_id(key: str, sender: Mailbox) -> str:
 
 
 def _headers(mailboxes: Sequence[Mailbox]) -> list[Address]:
-    """Each address once, as it came first."""
-    return [row.header() for row in {row.address: row for row in reversed(mailboxes)}.values()][::-1]
+    return [row.header() for row in unique(mailboxes)]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from onex_mesh.effect.adapters.smtp.addresses import Mailbox, ascii_domain, read_mailbox, read_sender
+from onex_mesh.effect.adapters.smtp.addresses import Mailbox, ascii_domain, read_mailbox, read_sender, unique
 from onex_mesh.effect.adapters.templating.data import Data
 from onex_mesh.effect.adapters.templating.folder import has_controls, refused
 from onex_mesh.effect.core.custom import refused as refused_by_model
@@ -86,7 +86,7 @@ class Notification:
     @property
     def recipients(self) -> list[Mailbox]:
         """All that get it, each once."""
-        return list({row.address: row for row in (*self.to, *self.cc, *self.bcc)}.values())
+        return unique((*self.to, *self.cc, *self.bcc))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import jinja2
 
-_STEPS_MAX = 20_000
-_RENDER_S_MAX = 0.5
+_STEPS_MAX = 10_000
+_RENDER_S_MAX = 1.0
 _CHARS_PER_STEP = 256
 
 

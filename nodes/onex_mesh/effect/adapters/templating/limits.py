@@ -34,7 +34,7 @@ METHODS: Mapping[type, frozenset[str]] = {
 
 def size_of(value: object) -> int:
     """How much a value is to work on: characters, or items."""
-    return len(value) if isinstance(value, str | list | tuple | dict) else 1
+    return len(value) if isinstance(value, str | list | tuple | dict | range) else 1
 
 
 def check_operation(operator: str, left: object, right: object) -> None:
