@@ -209,8 +209,8 @@ async def test_sizes_and_operations_are_bounded(tmp_path: Path) -> None:
     async with _world(tmp_path, "[read]") as world:
         with pytest.raises(ValidationError, match="'write' is not allowed"):
             await _file(world, "write", "f", content="x")
-        with pytest.raises(ValidationError, match="'move' is not one of"):
-            await _file(world, "move", "f")
+        with pytest.raises(ValidationError, match="'chmod' is not one of"):
+            await _file(world, "chmod", "f")
 
 
 async def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from onex_mesh.effect.adapters.files.root import RESERVED, open_regular, write_all
+from onex_mesh.effect.adapters.files.paths import RESERVED
+from onex_mesh.effect.adapters.files.root import open_regular
+from onex_mesh.effect.adapters.files.writing import write_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class _Journal:
         facts = os.fstat(lock)
         if facts.st_ino != self._inode or facts.st_size < self._read_bytes:
             self._begin_anew(facts.st_ino)
-        text = _read_from(lock, self._read_bytes, facts.st_size)
+        text = read_from(lock, self._read_bytes, facts.st_size)
         whole = text[: text.rfind(b"\n") + 1]
         for raw in whole.splitlines(keepends=True):
             line = _Line(**json.loads(raw))
@@ -117,7 +119,7 @@ class _Journal:
         # within the last append can be an append that was not finished.
         if last is None or last.inode != os.fstat(data).st_ino or not last.offset <= size <= last.offset + last.length:
             return
-        there = _read_from(data, last.offset, size)
+        there = read_from(data, last.offset, size)
         # Some file systems grow a file before its data: then its end is zeros after a loss of power.
         is_torn = len(there) < last.length or there.endswith(b"\0")
         if not is_torn or hashlib.sha256(there).hexdigest() == last.digest:
@@ -142,7 +144,8 @@ def _locked(name: str, folder: int) -> Iterator[int]:
         os.close(lock)
 
 
-def _read_from(descriptor: int, start: int, end: int) -> bytes:
+def read_from(descriptor: int, start: int, end: int) -> bytes:
+    """The bytes of a file from start to end, or to where it ends."""
     parts: list[bytes] = []
     while start < end and (part := os.pread(descriptor, end - start, start)):
         parts.append(part)

@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 import pydantic
 
 from onex_mesh.effect.adapters.files.append import OnceAppends
-from onex_mesh.effect.adapters.files.operations import require_size
+from onex_mesh.effect.adapters.files.content import require_size
 from onex_mesh.effect.adapters.files.root import Root
 from onex_mesh.effect.core.custom import refused
 from onex_mesh.effect.core.kinds.event_log import EventLogTarget

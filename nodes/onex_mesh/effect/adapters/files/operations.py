@@ -1,50 +1,122 @@
-"""Parameters of file operations, and what reading a file gives."""
+"""Parameters of file operations, checked; the same for folders and for object stores."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import fnmatch
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import pydantic
 
-from onex_mesh.effect.adapters.exact_json import exact_json
-from onex_mesh.effect.adapters.files.root import split_path
+from onex_mesh.effect.adapters.files.content import Format, encoded, require_size
+from onex_mesh.effect.adapters.files.paths import split_path
 from onex_mesh.effect.core.custom import refused
-from onex_mesh.effect.core.kinds.file import FileTarget
-from onex_mesh.effect.core.request import EffectRequest, EffectValue
-from onex_mesh.runtime.errors import EffectFailedError, PayloadTooLargeError, ValidationError
-from onex_mesh.runtime.payload import Json
+from onex_mesh.effect.core.kinds.file import FILE_OPERATIONS
+from onex_mesh.effect.core.request import EffectRequest
+from onex_mesh.runtime.errors import ValidationError
 
-Format = Literal["text", "json", "csv", "bytes"]
+PAGE_DEFAULT = 1_000
+PAGE_MAX = 10_000
+_OFFSET_MAX = 2**53
+_CONTENT_TYPE = re.compile(
+    r"[A-Za-z0-9!#$&^_.+-]{1,60}/[A-Za-z0-9!#$&^_.+-]{1,100}(; ?[A-Za-z0-9_-]{1,20}=[!-~]{1,40})?"
+)
+
+# Which parameters an operation takes beside `path`.
+_TAKES = {
+    "write": {"content", "content_type", "overwrite"},
+    "append": {"content", "content_type"},
+    "read": {"format", "delimiter", "offset", "length"},
+    "delete": set[str](),
+    "list": {"glob", "recursive", "limit", "after"},
+    "copy": {"destination", "overwrite"},
+    "move": {"destination", "overwrite"},
+}
+WRITING = frozenset({"write", "append", "delete", "copy", "move"})
+"""The operations that change something."""
+
+Violation = tuple[str, str]
 
 
 class _Parameters(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
     path: str = ""
+    destination: str = ""
     content: pydantic.JsonValue = None
+    content_type: str = ""
+    overwrite: bool | None = None
     format: Format = "text"
     delimiter: str = pydantic.Field(",", min_length=1, max_length=1)
+    offset: Annotated[int, pydantic.Field(ge=0, le=_OFFSET_MAX)] = 0
+    length: Annotated[int | None, pydantic.Field(ge=0, le=_OFFSET_MAX)] = None
+    glob: Annotated[str, pydantic.Field(max_length=200, pattern=r"^[^/\x00]*$")] = ""
+    recursive: bool = False
+    limit: Annotated[int, pydantic.Field(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
+    after: Annotated[str, pydantic.Field(max_length=4_096)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path that cannot lead out of the root."""
+
+    path: str
+    folder: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """A part of a file."""
+
+    offset: int
+    length: int | None
+    """None: to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which entries of a folder."""
+
+    folder: tuple[str, ...]
+    path: str
+    glob: re.Pattern[str] | None
+    """Matched against names, not against paths."""
+    recursive: bool
+    limit: int
+    after: str
+    """The path below the folder after which the page begins; empty: at the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileOperation:
-    """A checked operation. `folder` and `name` cannot lead out of the root."""
+    """A checked operation; of the parts behind `place` those hold something that the operation takes."""
 
     operation: str
-    path: str
-    folder: tuple[str, ...]
-    name: str
+    place: Place
+    destination: Place
+    overwrite: bool
     content: bytes
+    content_type: str
+    """What the contract says, or what follows from the kind of content."""
     format: Format
     delimiter: str
+    part: ByteRange | None
+    page: PageRequest
 
 
-def check_operation(request: EffectRequest, target: FileTarget) -> FileOperation:
+def check_operation(
+    request: EffectRequest, allowed: frozenset[str], size_bytes_max: int, *, has_types: bool = False
+) -> FileOperation:
     """The operation that a request asks for.
+
+    Args:
+        request: The request.
+        allowed: Operations that the target lists.
+        size_bytes_max: Most that the target takes.
+        has_types: Whether the target keeps a media type with each file.
 
     Raises:
         ValidationError: All that is wrong with it.
@@ -55,100 +127,72 @@ def check_operation(request: EffectRequest, target: FileTarget) -> FileOperation
     except pydantic.ValidationError as error:
         raise refused(error, "") from error
     operation = request.operation
-    found: list[tuple[str, str]] = []
-    if operation not in ("write", "append", "read", "delete", "list"):
-        found.append(("operation", f"{operation[:64]!r} is not one of write, append, read, delete, list"))
-    elif operation not in target.operations:
-        found.append(("operation", f"{operation!r} is not allowed at this target"))
-    segments: tuple[str, ...] = ()
-    if given.path or operation != "list":
-        try:
-            segments = split_path(given.path)
-        except ValidationError as error:
-            found.extend(error.violations)
-    has_content = "content" in given.model_fields_set
-    takes_content = operation in ("write", "append")
-    if takes_content and has_content == request.has_body:
-        found.append(("content", "is required" if not has_content else "is given twice"))
-    if not takes_content and (has_content or request.has_body):
-        found.append(("content", f"{operation} has none"))
+    found = list(_operation_violations(operation, allowed))
+    if not found:
+        found.extend(_parameter_violations(given, request, has_types))
+    place = _place(given.path, "path", found, may_be_empty=operation == "list")
+    destination = _place(given.destination, "destination", found, may_be_empty=operation not in ("copy", "move"))
+    if given.destination and given.destination == given.path:
+        found.append(("destination", "is the path itself"))
     if found:
         raise ValidationError("; ".join(f"{field}: {text}" for field, text in found), violations=tuple(found))
-    content = _bytes_of(request.body if request.has_body else given.content) if takes_content else b""
-    require_size(len(content), target.limits.size_bytes, given.path)
-    is_list = operation == "list"
+    content, content_type = b"", ""
+    if "content" in _TAKES[operation]:
+        content, content_type = encoded(request.body if request.has_body else given.content)
+        require_size(len(content), size_bytes_max, given.path)
+    has_part = bool(given.model_fields_set & {"offset", "length"})
     return FileOperation(
         operation=operation,
-        path=given.path,
-        folder=segments if is_list else segments[:-1],
-        name="" if is_list else segments[-1],
+        place=place,
+        destination=destination,
+        # A write has always replaced; a copy or a move onto another file is more often a mistake.
+        overwrite=operation == "write" if given.overwrite is None else given.overwrite,
         content=content,
+        content_type=given.content_type or content_type,
         format=given.format,
         delimiter=given.delimiter,
+        part=ByteRange(given.offset, given.length) if has_part else None,
+        page=_page(given),
     )
 
 
-def require_size(size_bytes: int, bound: int, path: str) -> None:
-    """Refuses what is larger than the target takes.
-
-    Raises:
-        PayloadTooLargeError: It is.
-    """
-    if size_bytes > bound:
-        raise PayloadTooLargeError(
-            f"{path!r}: {size_bytes} bytes are more than {bound}",
-            error_context={"size_bytes": size_bytes, "size_bytes_max": bound},
-        )
+def _operation_violations(operation: str, allowed: frozenset[str]) -> Iterator[Violation]:
+    if operation not in _TAKES:
+        yield "operation", f"{operation[:64]!r} is not one of {', '.join(FILE_OPERATIONS)}"
+    elif operation not in allowed:
+        yield "operation", f"{operation!r} is not allowed at this target"
 
 
-def read_as(content: bytes, operation: FileOperation) -> EffectValue:
-    """The content of a file in the format that was asked for.
+def _parameter_violations(given: _Parameters, request: EffectRequest, has_types: bool) -> Iterator[Violation]:
+    operation, takes = request.operation, _TAKES[request.operation]
+    named = given.model_fields_set
+    for field in sorted(named - takes - {"path"}):
+        yield field, f"{operation} has none"
+    if "content" not in takes and request.has_body:
+        yield "content", f"{operation} has none"
+    if "content" in takes and ("content" in named) == request.has_body:
+        yield "content", "is given twice" if request.has_body else "is required"
+    if given.content_type and not has_types:
+        yield "content_type", "this target keeps none"
+    elif given.content_type and not _CONTENT_TYPE.fullmatch(given.content_type):
+        yield "content_type", "is not a media type"
+    if named & {"offset", "length"} and given.format in ("json", "csv"):
+        yield "format", f"a part of a file is not read as {given.format}"
 
-    Raises:
-        EffectFailedError: It is not in that format.
-    """
-    if operation.format == "bytes":
-        return EffectValue(content, "application/octet-stream")
-    if operation.format == "json":
-        try:
-            return EffectValue(exact_json(content))
-        except ValueError as error:
-            raise EffectFailedError(f"{operation.path!r} is not JSON: {error}") from error
+
+def _place(path: str, field: str, found: list[Violation], *, may_be_empty: bool) -> Place:
+    if not path and may_be_empty:
+        return Place("", (), "")
     try:
-        # Spreadsheets begin their UTF-8 with a mark that belongs to no field.
-        text = content.decode("utf-8-sig" if operation.format == "csv" else "utf-8")
-    except UnicodeDecodeError as error:
-        raise EffectFailedError(f"{operation.path!r} is not UTF-8 text, at byte {error.start}") from error
-    return EffectValue(text if operation.format == "text" else _rows(text, operation))
+        *folder, name = split_path(path, field)
+    except ValidationError as error:
+        found.extend(error.violations)
+        return Place("", (), "")
+    return Place(path, tuple(folder), name)
 
 
-def _rows(text: str, operation: FileOperation) -> list[Json]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=operation.delimiter, strict=True)
-    try:
-        header = next(reader, None)
-        if header is None:
-            return []
-        if len(set(header)) != len(header):
-            raise EffectFailedError(f"{operation.path!r}: two columns have the same name")
-        rows: list[Json] = []
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise EffectFailedError(
-                    f"{operation.path!r}, line {reader.line_num}: {len(row)} fields, the header has {len(header)}"
-                )
-            rows.append(dict(zip(header, row, strict=True)))
-        return rows
-    except csv.Error as error:
-        raise EffectFailedError(f"{operation.path!r}, line {reader.line_num}: {error}") from error
-
-
-def _bytes_of(value: Json | bytes) -> bytes:
-    """Bytes and text as they are, everything else as its JSON."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    # Fields of a protobuf Struct have no order of their own; sorted, a repeat writes the same bytes.
-    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
+def _page(given: _Parameters) -> PageRequest:
+    # fnmatch makes patterns that do not backtrack over the whole name again and again.
+    glob = re.compile(fnmatch.translate(given.glob)) if given.glob else None
+    folder = tuple(given.path.split("/")) if given.path else ()
+    return PageRequest(folder, given.path, glob, given.recursive, given.limit, given.after)

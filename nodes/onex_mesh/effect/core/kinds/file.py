@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 from onex_mesh.effect.core.targets import TargetConfig
+
+FileOperationName = Literal["write", "append", "read", "delete", "list", "copy", "move"]
+
+FILE_OPERATIONS: tuple[FileOperationName, ...] = get_args(FileOperationName)
+"""What may be done with files, in a folder or in an object store."""
 
 
 class FileTarget(TargetConfig):
@@ -15,9 +20,7 @@ class FileTarget(TargetConfig):
 
     kind: Literal["file"]
     root: Path
-    operations: frozenset[Literal["write", "append", "read", "delete", "list"]] = frozenset(
-        {"write", "append", "read", "delete", "list"}
-    )
+    operations: frozenset[FileOperationName] = frozenset(FILE_OPERATIONS)
     """What may be done. Default: everything."""
     create: bool = True
     """Whether the folder is created where it is missing."""
