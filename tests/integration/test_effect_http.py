@@ -23,6 +23,7 @@ from onex_mesh.runtime.errors import (
 )
 from tests.effect_engine import MemoryLedger, World, effect_world, intent
 from tests.http_server import Exchange, HttpServer, Script, answer, in_turn
+from tests.inprocess import until
 
 JSON = {"content_type": "application/json"}
 
@@ -218,7 +219,53 @@ async def _malformed(exchange: Exchange) -> None:
     await exchange.writer.drain()
 
 
-@pytest.mark.parametrize("script", [_reset, _malformed, _drip])
+async def _reset_in_headers(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\nx-y: ")
+    await exchange.writer.drain()
+    exchange.reset()
+
+
+async def _reset_in_body(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nsome")
+    await exchange.writer.drain()
+    exchange.reset()
+
+
+async def _end_in_body(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n")
+    await exchange.writer.drain()
+    exchange.writer.close()
+
+
+async def _wrong_length(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nsome")
+    await exchange.writer.drain()
+
+
+async def _wrong_chunk(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nsome\r\n")
+    await exchange.writer.drain()
+
+
+async def _headers_without_end(exchange: Exchange) -> None:
+    exchange.writer.write(b"HTTP/1.1 200 OK\r\n" + b"x-y: z\r\n" * 50_000)
+    await exchange.writer.drain()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        _reset,
+        _reset_in_headers,
+        _reset_in_body,
+        _end_in_body,
+        _malformed,
+        _wrong_length,
+        _wrong_chunk,
+        _headers_without_end,
+        _drip,
+    ],
+)
 async def test_broken_connections(tmp_path: Path, script: Script) -> None:
     """R15, R25: a reset, nonsense, an answer that drips for ever: temporary, repeated with a key, not without."""
     async with HttpServer(in_turn(script, answer(200))) as server, _world(tmp_path, server) as world:
@@ -229,6 +276,41 @@ async def test_broken_connections(tmp_path: Path, script: Script) -> None:
             await world.effect(*_post(), timeout_s=0.3)
         assert not failed.value.retryable
         assert len(server.requests) == 1
+
+
+async def test_a_connection_that_is_reset_at_once(tmp_path: Path) -> None:
+    """R15, R25: taken and thrown away before the request was read: of unknown outcome to the node."""
+    taken = 0
+
+    async def throw_away(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        taken += 1
+        writer.transport.abort()
+
+    listening = await asyncio.start_server(throw_away, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with listening, _world(tmp_path, url) as world:
+        with pytest.raises(TargetUnavailableError) as failed:
+            await world.effect(*_post())
+        assert (failed.value.retryable, taken) == (False, 1)
+        with pytest.raises(TargetUnavailableError) as failed:
+            await world.effect(*_post(), key="k")
+        assert (failed.value.retryable, taken) == (True, 5)
+
+
+async def test_an_idle_connection_that_the_server_closed(tmp_path: Path) -> None:
+    """R10, R15: is noticed before a request is sent on it, so a call without a key does not fail."""
+    async with HttpServer(answer(200)) as server, _world(tmp_path, server) as world:
+
+        async def close_after(exchange: Exchange) -> None:
+            await exchange.reply(200)
+            exchange.writer.close()
+
+        server.script = close_after
+        await world.effect(*_post())
+        await until(lambda: server.closed == 1)
+        assert (await world.effect(*_post())).metadata.attempts == 1
+        assert server.connections == 2
 
 
 async def test_a_server_that_is_down_opens_the_breaker_and_comes_back(tmp_path: Path) -> None:

@@ -151,7 +151,8 @@ class _Http2Connection(httpcore.AsyncHTTP2Connection):
     """HTTP/2 in which a request that is given up is told to the server.
 
     httpcore only forgets such a stream: the server would go on sending, and what it sends would never be acknowledged
-    and fill the window that all streams of the connection share.
+    and fill the window that all streams of the connection share. A connection on which a request got no answer at all
+    takes no further ones, as the server may be gone without a word; what is under way on it goes on.
     """
 
     async def _response_closed(self, stream_id: int) -> None:
@@ -164,4 +165,6 @@ class _Http2Connection(httpcore.AsyncHTTP2Connection):
             except (httpcore.WriteError, ProtocolError, TimeoutError):
                 # The connection is gone, and with it all its streams; nobody gets it any more.
                 self._connection_error = True
+            if not stream.state_machine.headers_received:
+                self._used_all_stream_ids = True
         await super()._response_closed(stream_id)

@@ -19,7 +19,7 @@ def fixed_headers(name: str, target: HttpTarget, environment: Mapping[str, str])
     Raises:
         ValidationError: A credential is missing, or a value cannot be in a header.
     """
-    headers = {"user-agent": "onex-mesh", "accept-encoding": ACCEPTED_ENCODING, **target.headers}
+    headers = {"user-agent": "onex-mesh", "accept": "*/*", "accept-encoding": ACCEPTED_ENCODING, **target.headers}
     secrets: list[str] = []
     token = read_secret(name, target.bearer_token_env, target.bearer_token_file, environment)
     if token is not None:
@@ -37,13 +37,18 @@ def fixed_headers(name: str, target: HttpTarget, environment: Mapping[str, str])
     return headers, secrets
 
 
-def call_headers(call: Call, context: EffectContext, target: HttpTarget) -> list[tuple[str, str]]:
-    """The headers of one call beside the fixed ones: the contract's, and who asks under which key (R9, R22)."""
-    headers = [*call.headers, ("traceparent", traceparent(context.traceparent, context.correlation_id))]
+def call_headers(
+    fixed: Mapping[str, str], call: Call, context: EffectContext, target: HttpTarget
+) -> list[tuple[str, str]]:
+    """All headers of one call: the fixed ones, the contract's, and who asks under which key (R9, R22)."""
+    headers = dict(call.headers)
+    headers["traceparent"] = traceparent(context.traceparent, context.correlation_id)
     if call.body is not None:
-        headers.append(("content-type", call.body.content_type))
+        headers["content-type"] = call.body.content_type
     if context.correlation_id:
-        headers.append(("x-correlation-id", header_text(context.correlation_id)))
+        headers["x-correlation-id"] = header_text(context.correlation_id)
     if context.idempotency_key and call.method not in READING_METHODS:
-        headers.append((target.idempotency_header, context.idempotency_key))
-    return headers
+        headers[target.idempotency_header] = context.idempotency_key
+    # A contract may say better what it accepts; whatever else is fixed, it cannot name.
+    given = {name.lower() for name in headers}
+    return [*((name, value) for name, value in fixed.items() if name.lower() not in given), *headers.items()]

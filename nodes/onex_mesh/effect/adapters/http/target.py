@@ -40,17 +40,11 @@ class HttpAdapter:
         self._name = name
         self._target = target
         self._network = CheckedBackend(name, target.address_rules(), resolver)
-        headers, self._secrets = fixed_headers(name, target, environment)
+        self._headers, self._secrets = fixed_headers(name, target, environment)
         context = ssl_context(name, target.tls) if target.base_url.startswith("https:") else None
-        self._client = httpx.AsyncClient(
-            transport=CheckedTransport(target, self._network, context),
-            headers=headers,
-            # The engine bounds the whole attempt: a limit for each read would let an answer drip for ever, and one
-            # that ran out would break off all streams of an HTTP/2 connection.
-            timeout=httpx.Timeout(None),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        # Without httpx's client around it: that would keep cookies from one call to the next, and ask the environment.
+        # Nor are there limits for single reads: the engine bounds the whole attempt, an answer that drips included.
+        self._transport = CheckedTransport(target, self._network, context)
 
     async def start(self) -> None:
         """Nothing: connections are made as they are needed."""
@@ -72,17 +66,18 @@ class HttpAdapter:
         if self._target.health_path is None:
             await self._connect()
             return
+        request = httpx.Request("GET", self._target.base_url + self._target.health_path, headers=self._headers)
         try:
-            async with self._client.stream("GET", self._target.base_url + self._target.health_path) as response:
-                status = response.status_code
+            response = await self._transport.handle_async_request(request)
+            await response.aclose()
         except BROKEN as error:
             raise unreachable(self._name, error, may_repeat=True) from error
-        if status >= 500:
-            raise TargetUnavailableError(f"{self._name!r} answered {status}")
+        if response.status_code >= 500:
+            raise TargetUnavailableError(f"{self._name!r} answered {response.status_code}")
 
     async def stop(self) -> None:
         """Closes the pool."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _call(self, call: Call, context: EffectContext) -> EffectValue:
         may_repeat = call.method in IDEMPOTENT_METHODS or bool(context.idempotency_key)
@@ -111,12 +106,11 @@ class HttpAdapter:
     async def _answer(self, call: Call, context: EffectContext) -> Answer:
         query = f"?{call.query}" if call.query else ""
         url = httpx.URL(f"{self._target.base_url}{call.path}{query}")
-        headers = call_headers(call, context, self._target)
+        headers = call_headers(self._headers, call, context, self._target)
         for _ in range(REDIRECTS_MAX + 1):
-            request = self._client.build_request(
-                call.method, url, headers=headers, content=call.body.content if call.body is not None else None
-            )
-            response = await self._client.send(request, stream=True)
+            sent = None if call.body is None else call.body.content
+            request = httpx.Request(call.method, url, headers=headers, content=sent)
+            response = await self._transport.handle_async_request(request)
             try:
                 received = {name.lower(): value for name, value in response.headers.items()}
                 there = next_url(self._name, self._target, call.method, url, response.status_code, received)
