@@ -112,3 +112,63 @@ def test_answers_to_earlier_calls_do_not_count() -> None:
     clock.now += 10.0
     breaker.failed(early)
     assert breaker.state is BreakerState.HALF_OPEN
+
+
+def _window(clock: Clock) -> Breaker:
+    return Breaker(BreakerRules(failure_threshold=100, failure_rate=0.5, window_calls=10, slow_s=2.0), clock)
+
+
+def test_it_opens_when_too_many_of_the_last_calls_failed() -> None:
+    """R8: half of the last ten calls failing opens it, though never two in a row did; fewer calls say nothing."""
+    breaker = _window(Clock())
+    for _ in range(4):
+        breaker.failed(breaker.enter("t"))
+        breaker.succeeded(breaker.enter("t"))
+    breaker.succeeded(breaker.enter("t"))
+    assert breaker.state is BreakerState.CLOSED
+    breaker.failed(breaker.enter("t"))
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_what_is_long_ago_does_not_count() -> None:
+    """R8: only the last calls count, and none from before it opened."""
+    clock = Clock()
+    breaker = _window(clock)
+    for _ in range(4):
+        breaker.failed(breaker.enter("t"))
+    for _ in range(7):
+        breaker.succeeded(breaker.enter("t"))
+    breaker.failed(breaker.enter("t"))
+    assert breaker.state is BreakerState.CLOSED
+    _fail(breaker, 4)
+    assert breaker.state is BreakerState.OPEN
+    clock.now += 10.0
+    breaker.succeeded(breaker.enter("t"))
+    assert breaker.state is BreakerState.CLOSED
+    for _ in range(9):
+        breaker.succeeded(breaker.enter("t"))
+    breaker.failed(breaker.enter("t"))
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_what_is_too_slow() -> None:
+    """R8: an answer is slow where an operator says so; by default none is."""
+    clock = Clock()
+    assert [_window(clock).is_slow(took_s) for took_s in (1.0, 2.0, 2.5)] == [False, False, True]
+    assert not _breaker(clock).is_slow(1e9)
+
+
+def test_who_would_be_refused_need_not_wait_for_a_turn() -> None:
+    """R8: the look ahead refuses as the entry does, and takes no probe's place."""
+    clock = Clock()
+    breaker = _breaker(clock)
+    breaker.require_passable("t")
+    _fail(breaker, 3)
+    with pytest.raises(CircuitOpenError):
+        breaker.require_passable("t")
+    clock.now += 10.0
+    breaker.require_passable("t")
+    breaker.require_passable("t")
+    breaker.enter("t")
+    with pytest.raises(CircuitOpenError):
+        breaker.require_passable("t")

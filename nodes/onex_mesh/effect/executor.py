@@ -6,15 +6,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from onex.v1 import action_pb2, common_pb2, effect_pb2, intent_pb2
 from onex_mesh.effect.core.batch import execution_order, run_batch
 from onex_mesh.effect.core.contracts import ReadRequest, read_contract, read_intent
 from onex_mesh.effect.core.engine import EffectEngine
 from onex_mesh.effect.core.once import to_payload
-from onex_mesh.effect.core.request import APP_TARGET, EffectContext, EffectOutcome, EffectRequest
+from onex_mesh.effect.core.request import EffectContext
+from onex_mesh.effect.records import attempts_of, completed_record, duration, effect_output, failed_record
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.errors import OnexError, ValidationError, to_proto
 
@@ -52,7 +50,7 @@ class EffectExecutor:
         """
         read = read_contract(contract, context)
         outcome = await self._engine().execute(read)
-        return _effect_output(read.request, outcome)
+        return effect_output(read.request, outcome)
 
     async def intents(
         self, intents: Sequence[intent_pb2.Intent], context: EffectContext
@@ -78,51 +76,19 @@ class EffectExecutor:
 
     async def _intent(self, intent: intent_pb2.Intent, read: ReadRequest) -> intent_pb2.IntentResult:
         result = intent_pb2.IntentResult(intent_id=intent.intent_id)
-        began = time.monotonic()
+        began, began_at_s = time.monotonic(), time.time()
         try:
             outcome = await self._engine().execute(read)
             result.result.CopyFrom(to_payload(outcome.value))
             result.status = intent_pb2.INTENT_STATUS_COMPLETED
             result.attempts = outcome.attempts
             result.replayed = outcome.replayed
+            result.record.CopyFrom(completed_record(read.request, outcome))
         except OnexError as error:
             error.correlation_id = error.correlation_id or read.request.context.correlation_id
             result.error.CopyFrom(to_proto(error, node_kind=common_pb2.NODE_KIND_EFFECT))
             result.status = intent_pb2.INTENT_STATUS_FAILED
             result.attempts = attempts_of(error)
-        result.execution_time.CopyFrom(_duration(time.monotonic() - began))
+            result.record.CopyFrom(failed_record(read.request, error, began_at_s))
+        result.execution_time.CopyFrom(duration(time.monotonic() - began))
         return result
-
-
-def attempts_of(error: OnexError) -> int:
-    """How often an effect was tried before it failed; 0 for one that was refused."""
-    attempts = error.error_context.get("attempts", 0)
-    return attempts if isinstance(attempts, int) else 0
-
-
-def _effect_output(request: EffectRequest, outcome: EffectOutcome) -> effect_pb2.EffectOutput:
-    return effect_pb2.EffectOutput(
-        correlation_id=request.context.correlation_id,
-        operation_result=to_payload(outcome.value),
-        metadata=effect_pb2.EffectMetadata(
-            target=request.target or APP_TARGET,
-            effect_type=request.effect_type,
-            operation=request.operation or outcome.operation,
-            attempts=outcome.attempts,
-            execution_time=_duration(outcome.execution_time_s),
-            idempotency_key=request.context.idempotency_key,
-            replayed=outcome.replayed,
-            from_cache=outcome.from_cache,
-            started_at=_timestamp(outcome.started_at_s),
-        ),
-    )
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
-
-
-def _timestamp(seconds: float) -> Timestamp:
-    whole = int(seconds)
-    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))

@@ -17,11 +17,13 @@ from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
 from onex_mesh.effect.adapters.custom import open_app_lane
 from onex_mesh.effect.adapters.ledger import EtcdLedger
+from onex_mesh.effect.adapters.target_metrics import TargetMetrics
 from onex_mesh.effect.core.custom import EffectRegistry
 from onex_mesh.effect.core.engine import EffectEngine, EngineParts
 from onex_mesh.effect.core.health import HealthChecks
 from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.once import Claims
+from onex_mesh.effect.core.redaction import redactor_of
 from onex_mesh.effect.core.request import APP_TARGET
 from onex_mesh.effect.core.roster import Changes, Roster
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
@@ -105,7 +107,10 @@ class EffectNode:
         Raises:
             ValidationError: A target's configuration cannot work: a credential is missing, a template does not parse.
         """
-        roster = Roster(lambda name, config: open_target(name, config, self._environment, self._kinds))
+        roster = Roster(
+            lambda name, config: open_target(name, config, self._environment, self._kinds),
+            lambda config: redactor_of(config, self._environment),
+        )
         async with contextlib.AsyncExitStack() as opened:
             opened.push_async_callback(roster.stop)
             await roster.apply(self._file)
@@ -113,6 +118,9 @@ class EffectNode:
             await audit.start()
             opened.push_async_callback(audit.stop)
             running = self._wired(mesh, roster, audit)
+            metrics = TargetMetrics(roster.lanes, running.app_lanes)
+            mesh.metrics.registry.register(metrics)
+            opened.callback(mesh.metrics.registry.unregister, metrics)
             if running.reloading is not None:
                 await opened.enter_async_context(_kept_up(running.reloading))
             running.closers = opened.pop_all()

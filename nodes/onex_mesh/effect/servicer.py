@@ -8,18 +8,12 @@ from contextlib import aclosing
 from itertools import chain
 
 from onex.v1 import effect_pb2, effect_pb2_grpc
-from onex_mesh.effect.core.breaker import BreakerState
 from onex_mesh.effect.core.health import HealthChecks
 from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.effect.executor import EffectExecutor
+from onex_mesh.effect.listing import listed
 from onex_mesh.runtime.call import CallContext
-
-_BREAKER_STATES: Mapping[BreakerState, effect_pb2.BreakerState] = {
-    BreakerState.CLOSED: effect_pb2.BREAKER_STATE_CLOSED,
-    BreakerState.OPEN: effect_pb2.BREAKER_STATE_OPEN,
-    BreakerState.HALF_OPEN: effect_pb2.BREAKER_STATE_HALF_OPEN,
-}
 
 
 class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
@@ -60,22 +54,8 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         await self._health.refresh()
         lanes = sorted(chain(self._lanes.values(), self._app_lanes.values()), key=lambda lane: lane.name)
         return effect_pb2.ListTargetsResponse(
-            targets=[_target(lane) for lane in lanes if request.kind in ("", lane.kind)]
+            targets=[listed(lane) for lane in lanes if request.kind in ("", lane.kind)]
         )
-
-
-def _target(lane: Lane) -> effect_pb2.Target:
-    return effect_pb2.Target(
-        name=lane.name,
-        kind=lane.kind,
-        effect_types=lane.effect_types,
-        healthy=lane.healthy,
-        breaker_state=_BREAKER_STATES[lane.breaker.state],
-        succeeded_count=lane.counters.succeeded,
-        failed_count=lane.counters.failed,
-        in_flight=lane.counters.in_flight,
-        description=lane.description,
-    )
 
 
 def _context(correlation_id: str, context: CallContext) -> EffectContext:
@@ -83,10 +63,4 @@ def _context(correlation_id: str, context: CallContext) -> EffectContext:
     return EffectContext(
         correlation_id=correlation_id,
         deadline=None if remaining_s is None else time.monotonic() + float(remaining_s),
-        traceparent=_metadata(context, "traceparent"),
     )
-
-
-def _metadata(context: CallContext, name: str) -> str:
-    values = (value for key, value in context.invocation_metadata() or () if key == name)
-    return next((value for value in values if isinstance(value, str)), "")

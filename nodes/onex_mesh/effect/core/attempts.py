@@ -11,10 +11,13 @@ import structlog
 
 from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.request import EffectPlan, EffectRequest, EffectValue
+from onex_mesh.effect.core.retry import RetryRules
 from onex_mesh.runtime.errors import (
     ActionExpiredError,
+    CircuitOpenError,
     InternalError,
     OnexError,
+    OverloadedError,
     TargetUnavailableError,
     TemporarilyRefusedError,
     TemporaryDatabaseError,
@@ -57,6 +60,7 @@ class Attempts:
 
     async def _until_given_up(self, run: Run) -> EffectValue:
         rules = run.request.retry if run.request.retry is not None else run.lane.retry
+        run.lane.budget.called()
         # Most effects need one attempt, and setting the retry library up costs more than a small effect.
         try:
             return await self._attempt(run)
@@ -64,6 +68,15 @@ class Attempts:
             first = error
             if rules.max_retries == 0 or not rules.covers(error):
                 raise
+        async for turn in stamina.retry_context(on=self._wait_after(run, rules), attempts=None, timeout=None):
+            with turn:
+                if turn.num == 1:
+                    raise first
+                return await self._attempt(run)
+        raise AssertionError("the loop returns or raises")
+
+    def _wait_after(self, run: Run, rules: RetryRules) -> Callable[[Exception], float | bool]:
+        """What says after each failure how long to wait, or False to give up."""
 
         def wait_after(error: Exception) -> float | bool:
             if not isinstance(error, OnexError):
@@ -77,47 +90,54 @@ class Attempts:
                 remaining_s=None if deadline is None else deadline - now,
                 random=self._random,
             )
-            return False if wait_s is None else wait_s
+            if wait_s is None:
+                return False
+            # What was refused before it reached the target cost the target nothing.
+            if not isinstance(error, CircuitOpenError | OverloadedError) and not run.lane.budget.take():
+                error.error_context["retries"] = "the retry budget of the target is spent"
+                return False
+            return wait_s
 
-        async for turn in stamina.retry_context(on=wait_after, attempts=None, timeout=None):
-            with turn:
-                if turn.num == 1:
-                    raise first
-                return await self._attempt(run)
-        raise AssertionError("the loop returns or raises")
+        return wait_after
 
     async def _attempt(self, run: Run) -> EffectValue:
         lane = run.lane
         run.attempts += 1
-        permit = lane.breaker.enter(lane.name)
+        lane.breaker.require_passable(lane.name)
+        await lane.slots.enter(run.request.priority, run.request.context.deadline)
         try:
-            await lane.slots.enter(run.request.priority)
-        except BaseException:
-            lane.breaker.left(permit)
+            # Not before: the breaker may have opened while this one waited for its turn.
+            permit = lane.breaker.enter(lane.name)
+        except CircuitOpenError:
+            lane.slots.leave(used=False)
             raise
         lane.counters.in_flight += 1
         try:
-            value = await self._within_time(run)
-        except OnexError as error:
-            unavailable = isinstance(error, TargetUnavailableError) and not isinstance(
-                error, TemporaryDatabaseError | TemporarilyRefusedError
-            )
-            if unavailable:
-                lane.breaker.failed(permit)
-            elif isinstance(error, ActionExpiredError | InternalError):
-                lane.breaker.left(permit)
-            else:
-                lane.breaker.succeeded(permit)
-            raise
-        except BaseException:
-            lane.breaker.left(permit)
-            raise
-        else:
-            lane.breaker.succeeded(permit)
-            return value
+            return await self._judged(run, permit)
         finally:
             lane.counters.in_flight -= 1
             lane.slots.leave()
+
+    async def _judged(self, run: Run, permit: int) -> EffectValue:
+        """One call; the breaker is told what it says about the target."""
+        breaker, began = run.lane.breaker, self._clock()
+        tell = breaker.left
+        try:
+            value = await self._within_time(run)
+            tell = breaker.failed if breaker.is_slow(self._clock() - began) else breaker.succeeded
+            return value
+        except OnexError as error:
+            # Here and not at the end: retries are logged with what they follow.
+            run.lane.redactor.error(error)
+            is_slow = breaker.is_slow(self._clock() - began)
+            if isinstance(error, ActionExpiredError):
+                # The caller had less patience than the target was given: that says nothing, unless it was long enough.
+                tell = breaker.failed if is_slow else breaker.left
+            elif not isinstance(error, InternalError):
+                tell = breaker.failed if is_slow or _is_away(error) else breaker.succeeded
+            raise
+        finally:
+            tell(permit)
 
     async def _within_time(self, run: Run) -> EffectValue:
         lane, context = run.lane, run.request.context
@@ -148,9 +168,16 @@ class Attempts:
                 target=lane.name,
                 effect_type=run.request.effect_type,
                 correlation_id=context.correlation_id,
-                exc_info=error,
+                exception=lane.redactor.trace(error),
             )
             raise InternalError("the effect failed unexpectedly; the node's log has the cause") from error
+
+
+def _is_away(error: OnexError) -> bool:
+    """Whether the target did not answer; one that refuses for now has answered."""
+    return isinstance(error, TargetUnavailableError) and not isinstance(
+        error, TemporaryDatabaseError | TemporarilyRefusedError
+    )
 
 
 def _may_repeat(run: Run) -> bool:

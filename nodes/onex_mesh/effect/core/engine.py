@@ -28,6 +28,7 @@ from onex_mesh.runtime.errors import (
 log = structlog.get_logger(__name__)
 
 _MESSAGE_CHARS_MAX = 500
+_FACT_CHARS_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,13 @@ class EffectEngine:
             TargetNotFoundError: The operator declared no such target.
             OnexError: The effect failed for good, after the retries that its policy allows.
         """
-        lane, plan = self.prepare(read)
         request = read.request
-        self._parts.audit.require_room()
+        try:
+            lane, plan = self.prepare(read)
+            self._parts.audit.require_room()
+        except OnexError as error:
+            self._describe(error, request, request.operation, 0)
+            raise
         run = Run(lane, plan, request, self._clock())
         started_at_s = time.time()
         self._under_way += 1
@@ -82,7 +87,7 @@ class EffectEngine:
             raise
         except OnexError as error:
             error.correlation_id = error.correlation_id or request.context.correlation_id
-            error.error_context.setdefault("attempts", run.attempts)
+            self._describe(error, request, plan.operation, run.attempts)
             self._ended(run, started_at_s, "failed", error)
             raise
         finally:
@@ -97,6 +102,7 @@ class EffectEngine:
             attempts=0 if value.replayed or cached else run.attempts,
             execution_time_s=self._clock() - run.began,
             started_at_s=started_at_s,
+            executed_by=self._parts.node,
             replayed=value.replayed,
             from_cache=cached,
         )
@@ -177,6 +183,21 @@ class EffectEngine:
             value = await self._tries.make(run)
             await claim.record(value)
             return value
+
+    def _describe(self, error: OnexError, request: EffectRequest, operation: str, attempts: int) -> None:
+        """Has an error say what it is about: the log of the workflow keeps that as the audit record (R11)."""
+        facts: dict[str, str | int] = {
+            "target": request.target or APP_TARGET,
+            "effect_type": request.effect_type,
+            "operation": operation,
+            "idempotency_key": request.context.idempotency_key,
+            "fencing_token": request.context.fencing_token,
+            "executed_by": self._parts.node,
+            "attempts": attempts,
+        }
+        for name, fact in facts.items():
+            if fact != "":
+                error.error_context.setdefault(name, fact if isinstance(fact, int) else fact[:_FACT_CHARS_MAX])
 
     def _ended(self, run: Run, started_at_s: float, outcome: str, error: OnexError | None) -> None:
         request, context = run.request, run.request.context

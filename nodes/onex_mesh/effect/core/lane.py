@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onex_mesh.effect.core.breaker import Breaker
+from onex_mesh.effect.core.budget import RetryBudget
 from onex_mesh.effect.core.counters import Counters
+from onex_mesh.effect.core.redaction import NOTHING_SECRET, Redactor
 from onex_mesh.effect.core.retry import RetryRules
 from onex_mesh.effect.core.slots import Slots
 from onex_mesh.effect.core.targets import TargetConfig
@@ -30,7 +32,10 @@ class Lane:
     breaker: Breaker
     slots: Slots
     retry: RetryRules
+    budget: RetryBudget
     timeout_s: float
+    redactor: Redactor = NOTHING_SECRET
+    """Takes the target's credentials out of what is written about it."""
     counters: Counters = field(default_factory=Counters)
     serial: int = field(default_factory=lambda: next(_SERIALS))
     """Tells this lane from an earlier one of the same name."""
@@ -71,6 +76,7 @@ def open_lane(
     adapter: TargetAdapter,
     *,
     counters: Counters | None = None,
+    redactor: Redactor = NOTHING_SECRET,
     clock: Callable[[], float] = time.monotonic,
 ) -> Lane:
     """The lane of a declared target.
@@ -80,6 +86,7 @@ def open_lane(
         config: Its declaration.
         adapter: Its adapter.
         counters: What was counted under an earlier declaration of the same name; None: begin at 0.
+        redactor: Knows the target's credentials.
         clock: Monotonic.
     """
     return Lane(
@@ -89,8 +96,16 @@ def open_lane(
         description=config.description,
         adapter=adapter,
         breaker=Breaker(config.breaker.rules(), clock),
-        slots=Slots(name, config.limits.concurrency, waiting_max=config.limits.waiting, clock=clock),
+        slots=Slots(
+            name,
+            config.limits.concurrency,
+            waiting_max=config.limits.waiting,
+            clock=clock,
+            bucket=config.limits.bucket(clock),
+        ),
         retry=config.retry.rules(),
+        budget=config.retry.budget(clock),
         timeout_s=config.limits.timeout_s,
+        redactor=redactor,
         counters=counters or Counters(),
     )

@@ -121,5 +121,7 @@ class EffectOutcome:
     execution_time_s: float
     started_at_s: float
     """Seconds since the epoch, wall clock."""
+    executed_by: str
+    """The node's instance."""
     replayed: bool = False
     from_cache: bool = False

@@ -11,6 +11,7 @@ import structlog
 from onex_mesh.effect.core.counters import Counters
 from onex_mesh.effect.core.fingerprint import fingerprint
 from onex_mesh.effect.core.lane import Lane, open_lane
+from onex_mesh.effect.core.redaction import NOTHING_SECRET, Redactor
 from onex_mesh.effect.core.target_file import TargetFile
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import TargetAdapter
@@ -36,12 +37,18 @@ class Roster:
 
     Args:
         open_adapter: Makes the adapter of a declaration; it is started here.
+        redactor_of: Makes what knows the credentials of a declaration.
     """
 
-    def __init__(self, open_adapter: Callable[[str, TargetConfig], TargetAdapter]) -> None:
+    def __init__(
+        self,
+        open_adapter: Callable[[str, TargetConfig], TargetAdapter],
+        redactor_of: Callable[[TargetConfig], Redactor] = lambda _: NOTHING_SECRET,
+    ) -> None:
         self.lanes: dict[str, Lane] = {}
         """The open targets. The same mapping for good; its content follows the file."""
         self._open_adapter = open_adapter
+        self._redactor_of = redactor_of
         self._prints: dict[str, bytes] = {}
         self._counters: dict[str, Counters] = {}
         self._leaving: dict[asyncio.Task[None], Lane] = {}
@@ -98,13 +105,15 @@ class Roster:
         self._prints.clear()
 
     async def _opened(self, name: str, config: TargetConfig, file: TargetFile) -> Lane:
+        redactor = await asyncio.to_thread(self._redactor_of, config)
         try:
             adapter = self._open_adapter(name, config)
             await adapter.start()
         except ValidationError as error:
-            text = f"{file.where(name)}: {error.message}"
+            text = redactor.text(f"{file.where(name)}: {error.message}")
             raise ValidationError(text, violations=error.violations) from error
-        return open_lane(name, config, adapter, counters=self._counters.setdefault(name, Counters()))
+        counters = self._counters.setdefault(name, Counters())
+        return open_lane(name, config, adapter, counters=counters, redactor=redactor)
 
 
 async def _let_go(lane: Lane) -> None:

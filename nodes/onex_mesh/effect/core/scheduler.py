@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from onex_mesh.effect.core.request import Priority
@@ -33,6 +33,20 @@ class PriorityQueue(Generic[T]):
     def pop(self) -> T:
         """Takes out the item whose turn it is. IndexError where there is none."""
         return heapq.heappop(self._heap)[2]
+
+    def first(self) -> T:
+        """The item whose turn it is; it stays. IndexError where there is none."""
+        return self._heap[0][2]
+
+    def ahead_of(self, priority: Priority) -> Iterator[T]:
+        """The items that go before one that came now, in no order."""
+        rank = self._clock() + self._aging_s * priority
+        return (item for at, _, item in self._heap if at <= rank)
+
+    def discard(self, is_unwanted: Callable[[T], bool]) -> None:
+        """Takes out items, wherever they stand."""
+        self._heap = [row for row in self._heap if not is_unwanted(row[2])]
+        heapq.heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._heap)

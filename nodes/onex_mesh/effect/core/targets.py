@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from onex_mesh.effect.core.breaker import BreakerRules
+from onex_mesh.effect.core.budget import RetryBudget
+from onex_mesh.effect.core.rate import TokenBucket
 from onex_mesh.effect.core.retry import RetryRules
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -31,6 +33,22 @@ class Limits(FrozenModel):
     """Longest time for one attempt, waiting for the turn not counted."""
     size_bytes: Annotated[int, Field(ge=1, le=1_073_741_824)] = 1_048_576
     """Largest request body, response, file or mail."""
+    rate_per_s: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """Calls a second, over any longer time; those beyond wait within their deadline. Default: not limited."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Calls that may be made at once after a pause. Default: what the rate gives in a second, at least 1."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.burst is not None and self.rate_per_s is None:
+            raise ValueError("burst: needs rate_per_s")
+        return self
+
+    def bucket(self, clock: Callable[[], float]) -> TokenBucket | None:
+        """What limits the rate; None where nothing does."""
+        if self.rate_per_s is None:
+            return None
+        return TokenBucket(self.rate_per_s, self.burst or max(1, int(self.rate_per_s)), clock)
 
 
 class Retry(FrozenModel):
@@ -42,10 +60,18 @@ class Retry(FrozenModel):
     backoff_multiplier: Annotated[float, Field(ge=1, le=100)] = 2.0
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
     max_elapsed_s: Seconds | None = None
+    budget_share: Annotated[float, Field(ge=0, le=100)] = 0.2
+    """Retries of all callers together, for each call of the last ten seconds."""
+    budget_per_s: Annotated[float, Field(ge=0, le=100_000)] = 10.0
+    """Retries a second that are allowed beyond that share."""
 
     def rules(self) -> RetryRules:
         """The policy that the machinery follows."""
-        return RetryRules(**self.model_dump())
+        return RetryRules(**self.model_dump(exclude={"budget_share", "budget_per_s"}))
+
+    def budget(self, clock: Callable[[], float]) -> RetryBudget:
+        """The budget that all callers share, also those with a policy of their own."""
+        return RetryBudget(self.budget_share, self.budget_per_s, clock)
 
 
 class BreakerSettings(FrozenModel):
@@ -54,10 +80,15 @@ class BreakerSettings(FrozenModel):
     failure_threshold: Annotated[int, Field(ge=1, le=10_000)] = 5
     recovery_s: Seconds = 10.0
     probes: Annotated[int, Field(ge=1, le=100)] = 1
+    failure_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of failures among the last `window_calls` calls that opens it, too."""
+    window_calls: Annotated[int, Field(ge=2, le=10_000)] = 100
+    slow_s: Seconds | None = None
+    """An answer that took longer counts as a failure. Default: none does; a timeout always is one."""
 
     def rules(self) -> BreakerRules:
         """The rules that the breaker follows."""
-        return BreakerRules(self.failure_threshold, self.recovery_s, self.probes)
+        return BreakerRules(**self.model_dump())
 
 
 class TargetConfig(FrozenModel):
