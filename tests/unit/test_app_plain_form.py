@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.app.contract_form import fill_message
 from onex_mesh.app.plain_form import payload_plain, to_plain
-from onex_mesh.app.violations import Violations
 from onex_mesh.runtime.payload import json_payload
+from onex_mesh.runtime.violations import Violations
 
 _KEYS = st.sampled_from(["json", "data", "a", "content_type"])
 _JSON = st.recursive(

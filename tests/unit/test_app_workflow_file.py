@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from onex.v1 import common_pb2, workflow_pb2
-from onex_mesh.app.document import parse_document
 from onex_mesh.app.scalar_form import duration_seconds
 from onex_mesh.app.workflow_file import load_workflow, workflow_contract
+from onex_mesh.runtime.document import parse_document
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import from_value
 

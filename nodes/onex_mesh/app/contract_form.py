@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 
 from onex.v1 import common_pb2, workflow_pb2
 from onex_mesh.app.scalar_form import duration_seconds, read_scalar
-from onex_mesh.app.violations import Violations, describe, join
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import fill_value
+from onex_mesh.runtime.violations import Violations, describe, join
 
 _PAYLOAD_FORMS = frozenset({"json", "data", "location"})
 _PAYLOAD_FIELDS = _PAYLOAD_FORMS | {"content_type"}

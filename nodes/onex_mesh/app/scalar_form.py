@@ -11,7 +11,7 @@ import re
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from onex_mesh.app.violations import Violations, describe
+from onex_mesh.runtime.violations import Violations, describe
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|s|m|h|d)")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from onex.v1 import workflow_pb2
 from onex_mesh.app.contract_form import fill_fields
-from onex_mesh.app.document import Document, read_document
-from onex_mesh.app.violations import Violations, describe
+from onex_mesh.runtime.document import Document, read_document
+from onex_mesh.runtime.violations import Violations, describe
 
 _OF_A_RUN = {
     "workflow_id": "give it when the workflow is started (--id)",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from onex.v1 import workflow_pb2
-from onex_mesh.app.document import Document, read_document
 from onex_mesh.app.workflow_file import document_path, workflow_contract
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
+from onex_mesh.runtime.document import Document, read_document
 from onex_mesh.runtime.errors import ValidationError
 
 WorkflowDefinition: TypeAlias = "str | Path | Mapping[str, object] | workflow_pb2.OrchestratorContract"

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from onex.v1 import orchestrator_pb2, workflow_pb2
-from onex_mesh.app.document import read_document
 from onex_mesh.app.workflow_file import load_workflow
 from onex_mesh.cli import exit_codes
 from onex_mesh.cli.client import MeshClient
@@ -31,6 +30,7 @@ from onex_mesh.cli.options import (
 )
 from onex_mesh.cli.shield import run_async, shielded
 from onex_mesh.cli.show_workflow import show_result
+from onex_mesh.runtime.document import read_document
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json, from_value, json_payload, to_value
 
