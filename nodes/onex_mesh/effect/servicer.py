@@ -63,4 +63,10 @@ def _context(correlation_id: str, context: CallContext) -> EffectContext:
     return EffectContext(
         correlation_id=correlation_id,
         deadline=None if remaining_s is None else time.monotonic() + float(remaining_s),
+        traceparent=_metadata(context, "traceparent"),
     )
+
+
+def _metadata(context: CallContext, name: str) -> str:
+    values = (value for key, value in context.invocation_metadata() or () if key == name)
+    return next((value for value in values if isinstance(value, str)), "")
