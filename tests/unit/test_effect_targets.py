@@ -134,7 +134,7 @@ extra: 1
         "19:targets.app:",
         "20:extra:",
     ]
-    assert "'ftp' is not one of database, http, file, smtp, event_log" in found[0]
+    assert "'ftp' is not one of database, http, file, smtp, " in found[0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+from onex_mesh.effect.core.kinds.apprise import AppriseTarget
 from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
@@ -48,6 +49,12 @@ def _smtp(name: str, target: SmtpTarget, environment: Mapping[str, str]) -> Targ
     return SmtpAdapter(name, target, environment)
 
 
+def _apprise(name: str, target: AppriseTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.apprise.target import AppriseAdapter
+
+    return AppriseAdapter(name, target, environment)
+
+
 BUILT_IN_KINDS: Kinds = {
     # An opener is only ever called with the model that stands beside it.
     "database": cast("TargetKind[TargetConfig]", TargetKind(DatabaseTarget, _database)),
@@ -55,9 +62,10 @@ BUILT_IN_KINDS: Kinds = {
     "file": cast("TargetKind[TargetConfig]", TargetKind(FileTarget, _file)),
     "event_log": cast("TargetKind[TargetConfig]", TargetKind(EventLogTarget, _event_log)),
     "smtp": cast("TargetKind[TargetConfig]", TargetKind(SmtpTarget, _smtp)),
+    "apprise": cast("TargetKind[TargetConfig]", TargetKind(AppriseTarget, _apprise)),
 }
 
-_EXTRAS = {"database": "sql", "http": "http", "smtp": "mail"}
+_EXTRAS = {"database": "sql", "http": "http", "smtp": "mail", "apprise": "notices"}
 
 
 def open_target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onex_mesh.effect.core.kinds.apprise import AppriseTarget
 from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
@@ -14,6 +15,7 @@ BUILT_IN_MODELS: dict[str, type[TargetConfig]] = {
     "http": HttpTarget,
     "file": FileTarget,
     "smtp": SmtpTarget,
+    "apprise": AppriseTarget,
     "event_log": EventLogTarget,
 }
 """The model of each kind that comes with the node."""

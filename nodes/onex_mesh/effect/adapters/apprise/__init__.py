@@ -1,0 +1,1 @@
+"""Notices: templates of the operator, sent to chats, pagers and webhooks through apprise."""
