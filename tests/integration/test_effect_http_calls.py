@@ -88,6 +88,7 @@ async def test_templates(tmp_path: Path, operation: str, parameters: dict[str, o
         ("POST", {"path": "/search", "headers": {"Idempotency-Key": "k"}}, "headers.'Idempotency-Key'", "set by"),
         ("POST", {"path": "/search", "headers": {"x-a": "1", "X-A": "2"}}, "headers.'x-a'", "given twice"),
         ("POST", {"path": "/search", "headers": {"x-a": "b\nc"}}, "headers.'x-a'", "line breaks"),
+        ("POST", {"path": "/search", "headers": {"x-a": " b"}}, "headers.'x-a'", "blanks around"),
         ("POST", {"path": "/search", "headers": {"x-a:b\r\nc": "d"}}, "headers.'x-a:b\\r\\nc'", "not a header"),
         ("POST", {"path": "/search", "body": 1, "form": {}}, "body", "given more than once: body, form"),
         ("POST", {"path": "/search", "content_type": "application/xml"}, "content_type", "without a body"),
@@ -276,6 +277,7 @@ async def _bomb(exchange: Exchange) -> None:
         data = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_SYNC_FLUSH)
         exchange.writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         await exchange.writer.drain()
+        await asyncio.sleep(0)
 
 
 async def _announced(exchange: Exchange) -> None:

@@ -31,8 +31,8 @@ def fixed_headers(name: str, target: HttpTarget, environment: Mapping[str, str])
         headers[header] = secret.value
         secrets.append(secret.value)
     for header, value in headers.items():
-        if not value.isascii() or not value.isprintable():
-            text = "the value is not visible ASCII"
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            text = "the value is not visible ASCII, or has blanks around it"
             raise ValidationError(f"target {name!r}: headers.{header}: {text}", violations=((header, text),))
     return headers, secrets
 

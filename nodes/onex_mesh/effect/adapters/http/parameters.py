@@ -33,7 +33,7 @@ _RESERVED_HEADERS = FRAMING_HEADERS | {
     "x-rewrite-url",
 }
 _RESERVED_PREFIXES = ("proxy-", "sec-", "x-forwarded-")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
+_HEADER_VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]{0,4094}[\x21-\x7e])?)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADERS_MAX = 50
 _QUERY_CHARS_MAX = 8_192
@@ -185,7 +185,7 @@ def _header_violations(headers: Mapping[str, str], target: HttpTarget) -> Iterat
         elif lowered.count(name.lower()) > 1:
             yield where, "is given twice"
         if not _HEADER_VALUE.fullmatch(value):
-            yield where, "has line breaks, control characters or characters beyond ASCII"
+            yield where, "has line breaks, control characters, characters beyond ASCII or blanks around it"
 
 
 def _query(query: Mapping[str, Scalar | list[Scalar] | None], route: Route | None, found: list[Violation]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -137,7 +138,7 @@ class Route(FrozenModel):
         Raises:
             ValueError: It is no template.
         """
-        return PathTemplate(self.path)
+        return _template(self.path)
 
 
 def is_media_type(text: str) -> bool:
@@ -151,6 +152,11 @@ def contradictions(routes: tuple[Route, ...]) -> Iterator[str]:
     for name in sorted(set(names)):
         if names.count(name) > 1:
             yield f"two routes have the name {name!r}"
+
+
+@lru_cache(maxsize=4_096)
+def _template(path: str) -> PathTemplate:
+    return PathTemplate(path)
 
 
 def _pointer(text: str) -> str:
