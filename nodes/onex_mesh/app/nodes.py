@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from onex.v1 import workflow_pb2
 from onex_mesh.app.application import App
+from onex_mesh.app.workflows import register_workflow
+from onex_mesh.orchestrator.core.registry import WorkflowRegistry
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.node import Node
 from onex_mesh.runtime.settings import NodeSettings
@@ -28,7 +32,7 @@ def build_node(kind: str, app: App, settings: NodeSettings, *, targets: Path | N
         case "effect":
             from onex_mesh.effect.node import EffectNode
 
-            return EffectNode(app.effects, targets, app.version, service_name)
+            return EffectNode(app.effects, targets, app.version, service_name, workflows=AppWorkflows(app.workflows))
         case "compute":
             from onex_mesh.compute.node import ComputeNode
 
@@ -43,3 +47,18 @@ def build_node(kind: str, app: App, settings: NodeSettings, *, targets: Path | N
             return OrchestratorNode(app.workflows, app.version, service_name)
         case _:
             raise ValidationError(f"{kind!r} is no kind of node; expected effect, compute, reducer or orchestrator")
+
+
+class AppWorkflows:
+    """What the subscriptions of an effect node can start: see `onex_mesh.effect.subscribing.Workflows`."""
+
+    def __init__(self, registry: WorkflowRegistry) -> None:
+        self._registry = registry
+
+    def names(self) -> Collection[str]:
+        """The workflows of the App."""
+        return frozenset(self._registry.names())
+
+    def load(self, path: Path) -> workflow_pb2.OrchestratorContract:
+        """The workflow in a YAML file, checked as the App's own are."""
+        return register_workflow(WorkflowRegistry(), path, folder=path.parent, where=str(path))

@@ -17,6 +17,7 @@ from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
 from onex_mesh.effect.adapters.custom import open_app_lane
 from onex_mesh.effect.adapters.ledger import EtcdLedger
+from onex_mesh.effect.adapters.orchestrators import OrchestratorCalls
 from onex_mesh.effect.adapters.target_metrics import TargetMetrics
 from onex_mesh.effect.core.custom import EffectRegistry
 from onex_mesh.effect.core.engine import EffectEngine, EngineParts
@@ -31,7 +32,9 @@ from onex_mesh.effect.executor import EffectExecutor
 from onex_mesh.effect.ports import Kinds
 from onex_mesh.effect.reloading import Reloading
 from onex_mesh.effect.servicer import EffectServicer
+from onex_mesh.effect.subscribing import NoWorkflows, SubscribingParts, Subscriptions, Workflows
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.channels import Channels
 from onex_mesh.runtime.mesh import Mesh
 
 
@@ -44,6 +47,7 @@ class _Running:
     audit: AuditFile
     health: HealthChecks
     roster: Roster
+    subscriptions: Subscriptions
     app_lanes: dict[str, Lane]
     reloading: Reloading | None
     closers: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
@@ -59,6 +63,7 @@ class EffectNode:
         service_name: Name under which workflows depend on it.
         kinds: Kinds of target; more than the built-in ones where an operator has his own (R91).
         environment: Variables for credentials and for the YAML file.
+        workflows: What subscriptions can start; None: nothing that is read from a file.
 
     Raises:
         ValidationError: The file of targets is wrong, or an effect's inverse cannot be called; all violations, with
@@ -76,6 +81,7 @@ class EffectNode:
         *,
         kinds: Kinds = BUILT_IN_KINDS,
         environment: Mapping[str, str] = os.environ,
+        workflows: Workflows | None = None,
     ) -> None:
         self.version = version
         self.service_name = service_name
@@ -83,6 +89,7 @@ class EffectNode:
         self._registry = registry
         self._kinds = kinds
         self._environment = environment
+        self._workflows = workflows or NoWorkflows()
         self._path = None if targets_path is None else Path(targets_path)
         self._file = TargetFile() if self._path is None else self._read(self._path)
         # The server asks for the executor before the node is started.
@@ -117,7 +124,12 @@ class EffectNode:
             audit = AuditFile(self._file.audit)
             await audit.start()
             opened.push_async_callback(audit.stop)
-            running = self._wired(mesh, roster, audit)
+            channels = Channels(mesh.settings)
+            opened.push_async_callback(channels.close)
+            subscriptions = self._subscriptions(mesh, audit, channels)
+            opened.push_async_callback(subscriptions.stop)
+            subscriptions.apply(await subscriptions.prepare(self._file))
+            running = self._wired(mesh, roster, audit, subscriptions)
             metrics = TargetMetrics(roster.lanes, running.app_lanes)
             mesh.metrics.registry.register(metrics)
             opened.callback(mesh.metrics.registry.unregister, metrics)
@@ -135,7 +147,10 @@ class EffectNode:
         """Adds EffectService; called once the node is started."""
         running = self._require_running()
         effect_pb2_grpc.add_EffectServiceServicer_to_server(
-            EffectServicer(self._executor, running.roster.lanes, running.app_lanes, running.health), server
+            EffectServicer(
+                self._executor, running.roster.lanes, running.app_lanes, running.health, running.subscriptions.listing
+            ),
+            server,
         )
         return ["onex.v1.EffectService"]
 
@@ -145,9 +160,9 @@ class EffectNode:
             self._running.claims.lose_all()
 
     async def drain(self) -> None:
-        """Returns when no effect is under way; the server takes no new ones."""
+        """Returns when no effect and no message is under way; the server takes no new ones."""
         if self._running is not None:
-            await self._running.engine.drained()
+            await asyncio.gather(self._running.engine.drained(), self._running.subscriptions.drain())
 
     async def stop(self) -> None:
         """Closes the targets and writes the last audit records."""
@@ -156,17 +171,31 @@ class EffectNode:
             await running.closers.aclose()
 
     async def check(self) -> Sequence[node_pb2.DependencyHealth]:
-        """The health of each target, and of the audit file where it cannot be written (R24)."""
+        """The health of each target and subscription, and of the audit file where it cannot be written (R24)."""
+        running = self._require_running()
         return [
             node_pb2.DependencyHealth(name=finding.name, healthy=finding.healthy, message=finding.message)
-            for finding in await self._require_running().health.refresh()
+            for finding in (*await running.health.refresh(), *running.subscriptions.findings())
         ]
 
     def _read(self, path: Path) -> TargetFile:
         models = {kind: entry.model for kind, entry in self._kinds.items()}
         return read_target_file(path, self._environment, models)
 
-    def _wired(self, mesh: Mesh, roster: Roster, audit: AuditFile) -> _Running:
+    def _subscriptions(self, mesh: Mesh, audit: AuditFile, channels: Channels) -> Subscriptions:
+        calls = OrchestratorCalls(lambda: mesh.view.nodes(common_pb2.NODE_KIND_ORCHESTRATOR), channels)
+        return Subscriptions(
+            SubscribingParts(
+                orchestrators=calls,
+                workflows=self._workflows,
+                audit=audit,
+                observer=mesh.metrics,
+                node=mesh.node.instance_id,
+                environment=self._environment,
+            )
+        )
+
+    def _wired(self, mesh: Mesh, roster: Roster, audit: AuditFile, subscriptions: Subscriptions) -> _Running:
         """Everything that stands around the open targets."""
         app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
         claims = Claims(EtcdLedger(mesh))
@@ -190,13 +219,17 @@ class EffectNode:
                 if changes:
                     await announce(mesh, before, self.capabilities())
 
-            reloading = Reloading(
-                path, self._file, lambda: self._read(path), audit.require_writable, roster.apply, applied
-            )
+            async def apply(file: TargetFile) -> Changes:
+                prepared = await subscriptions.prepare(file)
+                changes = await roster.apply(file)
+                subscriptions.apply(prepared)
+                return changes
+
+            reloading = Reloading(path, self._file, lambda: self._read(path), audit.require_writable, apply, applied)
         health = HealthChecks(
             roster.lanes, audit.check, more=lambda: None if reloading is None else reloading.finding()
         )
-        return _Running(engine, claims, audit, health, roster, app_lanes, reloading)
+        return _Running(engine, claims, audit, health, roster, subscriptions, app_lanes, reloading)
 
     def _require_running(self) -> _Running:
         if self._running is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import chain
 
@@ -13,6 +13,8 @@ from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.effect.executor import EffectExecutor
 from onex_mesh.effect.listing import listed
+from onex_mesh.effect.subscribing import KIND as SUBSCRIPTION
+from onex_mesh.effect.subscribing import Listed
 from onex_mesh.runtime.call import CallContext
 
 
@@ -25,11 +27,13 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         lanes: Mapping[str, Lane],
         app_lanes: Mapping[str, Lane],
         health: HealthChecks,
+        subscriptions: Callable[[], Sequence[Listed]],
     ) -> None:
         self._executor = executor
         self._lanes = lanes
         self._app_lanes = app_lanes
         self._health = health
+        self._subscriptions = subscriptions
 
     async def ExecuteEffect(
         self, request: effect_pb2.ExecuteEffectRequest, context: CallContext
@@ -50,12 +54,25 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
     async def ListTargets(
         self, request: effect_pb2.ListTargetsRequest, context: CallContext
     ) -> effect_pb2.ListTargetsResponse:
-        """Lists the targets with their health; never a secret."""
+        """Lists the targets, then the subscriptions, with their health; never a secret."""
         await self._health.refresh()
         lanes = sorted(chain(self._lanes.values(), self._app_lanes.values()), key=lambda lane: lane.name)
-        return effect_pb2.ListTargetsResponse(
-            targets=[listed(lane) for lane in lanes if request.kind in ("", lane.kind)]
-        )
+        targets = [listed(lane) for lane in lanes if request.kind in ("", lane.kind)]
+        if request.kind in ("", SUBSCRIPTION):
+            targets += [_subscription(row) for row in self._subscriptions()]
+        return effect_pb2.ListTargetsResponse(targets=targets)
+
+
+def _subscription(row: Listed) -> effect_pb2.Target:
+    return effect_pb2.Target(
+        name=row.name,
+        kind=SUBSCRIPTION,
+        healthy=row.healthy,
+        succeeded_count=row.tally.completed + row.tally.replayed + row.tally.passed_over,
+        failed_count=row.tally.dead,
+        in_flight=row.in_flight,
+        description="\n".join(line for line in (row.description, row.message) if line),
+    )
 
 
 def _context(correlation_id: str, context: CallContext) -> EffectContext:

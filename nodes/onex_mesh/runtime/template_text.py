@@ -32,6 +32,11 @@ class Text:
         """The steps that it reads."""
         return frozenset(name for part in self.parts if isinstance(part, Expression) for name in part.steps)
 
+    @property
+    def roots(self) -> frozenset[str]:
+        """The variables that it reads."""
+        return frozenset(name for part in self.parts if isinstance(part, Expression) for name in part.roots)
+
     def spell(self, variables: Variables) -> str:
         """The string with each expression replaced by the text of its value.
 

@@ -105,12 +105,14 @@ class ValueTemplate:
 
     Attributes:
         reads: Steps that the templates read.
+        roots: Variables that they read.
     """
 
     def __init__(self, value: struct_pb2.Value, places: Sequence[_Place]) -> None:
         self._value = value
         self._places = tuple(places)
         self.reads = frozenset(name for place in self._places for name in place.text.steps)
+        self.roots = frozenset(name for place in self._places for name in place.text.roots)
 
     def resolve(self, scope: Scope) -> common_pb2.Payload:
         """The value as a payload; a whole output or input is passed on as it is.

@@ -60,9 +60,8 @@ def result_of(handler: Callable[..., object]) -> Shape | None:
     if hint is None or hint is bytes:
         return None
     try:
-        schema = pydantic.TypeAdapter(hint).json_schema(
-            mode="serialization", by_alias=False, schema_generator=_AsItTravels
-        )
+        adapter: pydantic.TypeAdapter[object] = pydantic.TypeAdapter(cast("type[object]", hint))
+        schema = adapter.json_schema(mode="serialization", by_alias=False, schema_generator=_AsItTravels)
     except (pydantic.PydanticUserError, RecursionError):
         # An annotation that pydantic has no schema for, such as an awaitable: valid, but it declares no fields.
         return None

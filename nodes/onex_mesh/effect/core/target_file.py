@@ -12,12 +12,14 @@ import pydantic
 import yaml
 
 from onex_mesh.effect.core.request import APP_TARGET
+from onex_mesh.effect.core.subscription_models import SubscriptionConfig, holds_templates, problems_with_target
 from onex_mesh.effect.core.target_models import BUILT_IN_MODELS
 from onex_mesh.effect.core.targets import AuditSettings, TargetConfig
 from onex_mesh.runtime.errors import ValidationError
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_SUBSCRIPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _DEPTH_MAX = 32
 
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
@@ -30,14 +32,21 @@ class TargetFile:
 
     targets: Mapping[str, TargetConfig] = field(default_factory=dict)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    subscriptions: Mapping[str, SubscriptionConfig] = field(default_factory=dict)
     source: str = ""
     """Path of the file; empty where there is none."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Line at which each target is declared."""
+    subscription_lines: Mapping[str, int] = field(default_factory=dict)
+    """Line at which each subscription is declared."""
 
     def where(self, target: str) -> str:
         """File, line and field of a target's declaration, for errors that show only when it is opened."""
         return f"{self.source}:{self.lines.get(target, 1)}: targets.{target}"
+
+    def where_subscribed(self, name: str) -> str:
+        """The same of a subscription."""
+        return f"{self.source}:{self.subscription_lines.get(name, 1)}: subscriptions.{name}"
 
 
 class _Problems:
@@ -94,7 +103,8 @@ def read_target_file(
     file = _checked(value, path.resolve().parent, models, reader, problems)
     problems.raise_if_any()
     lines = {name: reader.line_of(f"targets.{name}") for name in file.targets}
-    return replace(file, source=str(path), lines=lines)
+    subscribed = {name: reader.line_of(f"subscriptions.{name}") for name in file.subscriptions}
+    return replace(file, source=str(path), lines=lines, subscription_lines=subscribed)
 
 
 def _checked(
@@ -103,8 +113,8 @@ def _checked(
     if not isinstance(value, dict):
         problems.add(1, "", "is not a mapping with the key `targets`")
         return TargetFile()
-    for key in value.keys() - {"targets", "audit"}:
-        problems.add(reader.line_of(key), key, "unknown; known here: targets, audit")
+    for key in value.keys() - {"targets", "subscriptions", "audit"}:
+        problems.add(reader.line_of(key), key, "unknown; known here: targets, subscriptions, audit")
     declared = value.get("targets") or {}
     if not isinstance(declared, dict):
         problems.add(reader.line_of("targets"), "targets", "is not a mapping of names to targets")
@@ -115,7 +125,29 @@ def _checked(
         if config is not None:
             targets[name] = config.resolved(folder)
     audit = _model(AuditSettings, value.get("audit") or {}, "audit", reader, problems)
-    return TargetFile(targets, AuditSettings() if audit is None else audit.resolved(folder))
+    subscriptions = _subscriptions(value.get("subscriptions") or {}, targets, folder, reader, problems)
+    return TargetFile(targets, AuditSettings() if audit is None else audit.resolved(folder), subscriptions)
+
+
+def _subscriptions(
+    declared: Plain, targets: Mapping[str, TargetConfig], folder: Path, reader: _Reader, problems: _Problems
+) -> dict[str, SubscriptionConfig]:
+    found: dict[str, SubscriptionConfig] = {}
+    if not isinstance(declared, dict):
+        problems.add(reader.line_of("subscriptions"), "subscriptions", "is not a mapping of names to subscriptions")
+        return found
+    for name, body in declared.items():
+        path = f"subscriptions.{name}"
+        if not _SUBSCRIPTION.fullmatch(name):
+            problems.add(reader.line_of(path), path, f"{name!r} cannot be the name of a subscription")
+            continue
+        config = _model(SubscriptionConfig, body, path, reader, problems)
+        if config is None:
+            continue
+        for field_name, text in problems_with_target(config, targets):
+            problems.add(reader.line_of(f"{path}.{field_name}"), f"{path}.{field_name}", text)
+        found[name] = config.resolved(folder)
+    return found
 
 
 def _target(
@@ -191,6 +223,9 @@ class _Reader:
         return values
 
     def _filled(self, text: str, path: str, line: int) -> str:
+        if holds_templates(path):
+            return text
+
         def value_of(match: re.Match[str]) -> str:
             name, default = match.group(1), match.group(2)
             if name is None:
