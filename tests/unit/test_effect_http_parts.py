@@ -13,6 +13,7 @@ import pytest
 
 from onex_mesh.effect.adapters.http.content import ContentEncodingError, ContentTooLargeError, read_content
 from onex_mesh.effect.adapters.http.json_pointer import MissingFieldError, at, pick
+from onex_mesh.effect.adapters.http.parameters import header_text
 from onex_mesh.effect.adapters.http.responses import Answer, refusal
 from onex_mesh.effect.adapters.http.trace import traceparent
 from onex_mesh.effect.core.kinds.http import HttpTarget
@@ -117,6 +118,11 @@ async def test_content_that_cannot_be_unpacked(data: bytes, encoding: str, probl
     """R25: an encoding that was not asked for, or a broken one, is an error and not content."""
     with pytest.raises(ContentEncodingError, match=problem):
         await read_content(_pieces(data, 4), encoding, 10_000)
+
+
+def test_a_text_as_a_header_carries_it() -> None:
+    """R22: nothing that a client calls its request becomes a header of its own."""
+    assert header_text("a\r\nHost: b ä%") == "a%0D%0AHost:%20b%20%C3%A4%25"
 
 
 def test_a_trace_derives_from_the_correlation_id() -> None:
