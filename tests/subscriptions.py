@@ -38,7 +38,7 @@ name: fulfil
 version: 1.0.0
 steps:
   - step_id: note
-    compute: {algorithm_config: {algorithm_type: copy}, input_data: "${input}"}
+    compute: {algorithm_config: {algorithm_type: identity}, input_data: "${input}"}
 output: "${steps.note.output}"
 """
 
