@@ -12,7 +12,7 @@ import jinja2
 
 _STEPS_MAX = 10_000
 _RENDER_S_MAX = 1.0
-_CHARS_PER_STEP = 256
+_CHARS_PER_STEP = 4_096
 
 
 class TooManyStepsError(jinja2.TemplateRuntimeError):

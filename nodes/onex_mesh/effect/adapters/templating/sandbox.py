@@ -23,6 +23,8 @@ from onex_mesh.effect.adapters.templating.budget import TooLargeError, budget, l
 from onex_mesh.effect.adapters.templating.limits import GROWTH, METHODS, check_operation, size_of
 
 _RANGE_MAX = 10_000
+_INCLUDE_COST = 200_000
+"""As if an include worked on so many characters."""
 _COMPILE_CHARS_MAX = 1_000_000
 _EACH, _CONCAT = "onex_each", "onex_concat"
 _FILTERS = """
@@ -73,7 +75,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def get_template(self, name: Any, parent: str | None = None, globals: Any = None) -> jinja2.Template:  # noqa: A002  # the library's name
         """A template that another one includes, imports or extends."""
-        budget().step(10_000)
+        budget().step(_INCLUDE_COST)
         return super().get_template(name, parent, globals)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
