@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.expressions import Expression, compile_expression, failed
 from onex_mesh.runtime.scope import Variables
+from onex_mesh.runtime.template_split import UnclosedTemplateError, split_templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,53 +61,16 @@ def compile_text(text: str, at: str, violations: list[tuple[str, str]]) -> Text 
     if "${" not in text:
         return None
     parts: list[str | Expression] = []
-    literal = ""
-    position = 0
-    while (start := text.find("${", position)) >= 0:
-        if start > position and text[start - 1] == "$":
-            literal += text[position : start - 1] + "${"
-            position = start + 2
-            continue
-        end = _closing_brace(text, start + 2)
-        if end < 0:
-            violations.append((at, f"the template {text[start : start + 40]!r} is not closed by '}}'"))
-            return None
-        literal += text[position:start]
-        if literal:
-            parts.append(literal)
-            literal = ""
-        try:
-            parts.append(compile_expression(text[start + 2 : end].strip(), at))
-        except ValidationError as error:
-            violations.extend(error.violations)
-        position = end + 1
-    literal += text[position:]
-    if literal:
-        parts.append(literal)
+    try:
+        for part in split_templates(text):
+            try:
+                parts.append(part if isinstance(part, str) else compile_expression(part.text, at))
+            except ValidationError as error:
+                violations.extend(error.violations)
+    except UnclosedTemplateError as error:
+        violations.append((at, str(error)))
+        return None
     return Text(tuple(parts), at)
-
-
-def _closing_brace(text: str, position: int) -> int:
-    """Position of the brace that closes a template; braces of CEL maps and those in strings do not. -1: none."""
-    depth = 0
-    quote = ""
-    while position < len(text):
-        char = text[position]
-        if quote:
-            if char == "\\":
-                position += 1
-            elif char == quote:
-                quote = ""
-        elif char in "'\"":
-            quote = char
-        elif char == "{":
-            depth += 1
-        elif char == "}":
-            if depth == 0:
-                return position
-            depth -= 1
-        position += 1
-    return -1
 
 
 def _spelled(value: object, expression: Expression, at: str) -> str:
