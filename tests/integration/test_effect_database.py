@@ -315,7 +315,7 @@ async def test_a_locked_database_is_temporary(tmp_path: Path) -> None:
         with pytest.raises(TemporaryDatabaseError) as failed:
             await world.effect(*insert, retries=0)
         assert failed.value.retryable
-        asyncio.get_running_loop().call_later(0.1, holder.execute, "COMMIT")
+        asyncio.get_running_loop().call_later(0.5, holder.execute, "COMMIT")
         output = await world.effect(*insert, retries=50)
         assert output.metadata.attempts > 1
         holder.close()

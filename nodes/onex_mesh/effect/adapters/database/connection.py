@@ -1,25 +1,20 @@
-"""Opening a database, and what its errors mean (R19)."""
+"""Opening a database: its pool, and what each new connection and each transaction is told."""
 
 from __future__ import annotations
 
-import asyncio
+import math
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from onex_mesh.effect.adapters.exact_json import exact_json
 from onex_mesh.effect.core.credentials import Secret
 from onex_mesh.effect.core.kinds.database import DatabaseTarget
-from onex_mesh.runtime.errors import (
-    DatabaseConnectionError,
-    EffectFailedError,
-    OnexError,
-    TemporaryDatabaseError,
-)
+from onex_mesh.runtime.payload import Json
 
 WRITES = "onex_writes"
 """Execution option of connections that are going to write."""
@@ -27,15 +22,13 @@ WRITES = "onex_writes"
 CHECKS = 1
 """Connections beyond the bound on calls: a busy target must not look unwell because its check found none free."""
 
-_POOL_RECYCLE_S = 1_800
-_MESSAGE_CHARS_MAX = 300
+POOL_SHARE = 0.8
+"""Share of an attempt's time that may go by until a connection is free. Less than all of it, so that what is told is
+that none was free and not that the database did not answer."""
 
-# SQLSTATE classes and codes (PostgreSQL documentation, appendix A).
-_TEMPORARY_STATES = ("40001", "40P01", "55P03", "53", "57014")
-_CONNECTION_STATES = ("08", "57P", "28", "3D000")
-_REFUSING_STATES = ("28", "3D000")
-_TEMPORARY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_INTERRUPT")
-_CONNECTION_SQLITE = ("SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_NOTADB", "SQLITE_READONLY", "SQLITE_CORRUPT")
+_POOL_RECYCLE_S = 1_800
+_ORPHAN_S = 5.0
+"""So much longer than an attempt may last does the server keep a transaction whose node has vanished."""
 
 
 class _Cursor(Protocol):
@@ -44,34 +37,54 @@ class _Cursor(Protocol):
     def close(self) -> None: ...
 
 
+class _Interruptible(Protocol):
+    def interrupt(self) -> Awaitable[None]: ...
+
+
 class _DriverConnection(Protocol):
     isolation_level: str | None
 
     def cursor(self) -> _Cursor: ...
 
+    def commit(self) -> None: ...
+
+    def run_async(self, call: Callable[[_Interruptible], Awaitable[None]]) -> object: ...
+
 
 def open_engine(target: DatabaseTarget, password: Secret | None) -> AsyncEngine:
     """The pool of connections to a target; connects when it is first used."""
     url = make_url(target.dsn)
-    if url.get_backend_name() == "sqlite":
+    if target.is_sqlite:
         return _open_sqlite(url, target)
     url = url.set(drivername="postgresql+asyncpg")
     if password is not None:
         url = url.set(password=password.value)
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=target.limits.concurrency + CHECKS,
         max_overflow=0,
-        pool_timeout=target.limits.timeout_s,
+        pool_timeout=target.limits.timeout_s * POOL_SHARE,
         pool_recycle=_POOL_RECYCLE_S,
-        # Intents without a policy are not tried again (R87): a connection that died while it waited must not cost one.
-        pool_pre_ping=True,
         hide_parameters=True,
+        json_deserializer=_exact,
         connect_args={
             "timeout": target.limits.timeout_s,
             "server_settings": {"application_name": "onex-mesh"},
         },
+        **({} if target.isolation is None else {"isolation_level": target.isolation.replace("_", " ").upper()}),
     )
+    longest_ms = math.ceil((target.limits.timeout_s + _ORPHAN_S) * 1_000)
+
+    def on_connect(connection: _DriverConnection, _: object) -> None:
+        # Of a node that vanishes without a word the server would keep the locks for hours.
+        cursor = connection.cursor()
+        for setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SET {setting} = {longest_ms}")
+        cursor.close()
+        connection.commit()
+
+    sa.event.listen(engine.sync_engine, "connect", on_connect)
+    return engine
 
 
 def _open_sqlite(url: URL, target: DatabaseTarget) -> AsyncEngine:
@@ -81,8 +94,9 @@ def _open_sqlite(url: URL, target: DatabaseTarget) -> AsyncEngine:
         url.set(drivername="sqlite+aiosqlite"),
         pool_size=target.limits.concurrency + CHECKS,
         max_overflow=0,
-        pool_timeout=target.limits.timeout_s,
+        pool_timeout=target.limits.timeout_s * POOL_SHARE,
         hide_parameters=True,
+        json_deserializer=_exact,
         connect_args={"timeout": target.busy_timeout_s},
     )
 
@@ -95,51 +109,22 @@ def _open_sqlite(url: URL, target: DatabaseTarget) -> AsyncEngine:
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
+        writes = bool(connection.get_execution_options().get(WRITES))
+        if connection.info.get(WRITES) is not writes:
+            connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+            connection.info[WRITES] = writes
         # A transaction that reads first and writes later cannot wait for the lock; so writers take it at once.
-        writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    def on_invalidate(connection: _DriverConnection, _: object, __: BaseException | None) -> None:
+        # A cancelled effect leaves its statement to a thread; without this the connection would close when that ends.
+        connection.run_async(lambda driver: driver.interrupt())
 
     sa.event.listen(engine.sync_engine, "connect", on_connect)
     sa.event.listen(engine.sync_engine, "begin", on_begin)
+    sa.event.listen(engine.sync_engine, "invalidate", on_invalidate)
     return engine
 
 
-def translate(error: Exception, target: str, *, may_repeat: bool = True) -> OnexError:
-    """The error of the mesh for one of the database or its driver.
-
-    Args:
-        error: What was raised.
-        target: Name of the target.
-        may_repeat: Whether the same may be tried again; False where a commit without a key may have happened.
-    """
-    context: dict[str, object] = {"target": target}
-    if isinstance(error, PoolTimeoutError):
-        return TemporaryDatabaseError(f"no connection to target {target!r} was free", error_context=context)
-    if not isinstance(error, DBAPIError):
-        known = error if isinstance(error, OSError | asyncio.TimeoutError) else None
-        text = "cannot be reached" if known is not None else f"failed: {type(error).__name__}"
-        return _unavailable(DatabaseConnectionError(f"database {target!r} {text}", error_context=context), may_repeat)
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    sqlite = getattr(error.orig, "sqlite_errorname", None)
-    message = " ".join(str(error.orig).split())[:_MESSAGE_CHARS_MAX]
-    if isinstance(state, str):
-        context["sqlstate"] = state
-    if isinstance(sqlite, str):
-        context["sqlite_error"] = sqlite
-    if _begins(state, _TEMPORARY_STATES) or _begins(sqlite, _TEMPORARY_SQLITE):
-        return TemporaryDatabaseError(f"database {target!r} refused for now: {message}", error_context=context)
-    if error.connection_invalidated or _begins(state, _CONNECTION_STATES) or _begins(sqlite, _CONNECTION_SQLITE):
-        lost = DatabaseConnectionError(f"database {target!r} cannot be reached: {message}", error_context=context)
-        return _unavailable(lost, may_repeat and not _begins(state, _REFUSING_STATES))
-    if isinstance(error, IntegrityError):
-        return EffectFailedError(f"database {target!r}: a constraint forbids it: {message}", error_context=context)
-    return EffectFailedError(f"database {target!r} refused: {message}", error_context=context)
-
-
-def _unavailable(error: DatabaseConnectionError, may_repeat: bool) -> DatabaseConnectionError:
-    error.retryable = may_repeat
-    return error
-
-
-def _begins(code: object, prefixes: tuple[str, ...]) -> bool:
-    return isinstance(code, str) and code.startswith(prefixes)
+def _exact(text: str) -> Json:
+    return exact_json(text.encode())

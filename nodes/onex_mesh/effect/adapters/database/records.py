@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from onex_mesh.effect.core.request import EffectContext
-from onex_mesh.runtime.errors import LeaseExpiredError
+from onex_mesh.runtime.errors import LeaseExpiredError, TemporaryDatabaseError
 from onex_mesh.runtime.payload import Json
 
 _metadata = sa.MetaData()
@@ -24,19 +24,29 @@ EFFECTS = sa.Table(
     sa.Column("fencing_token", sa.BigInteger, nullable=False),
     sa.Column("operation", sa.String(128), nullable=False),
     sa.Column("result", sa.Text, nullable=False),
-    sa.Column("recorded_at", sa.String(40), nullable=False),
+    # When the key was last asked for: text, so that SQLite and PostgreSQL order it alike.
+    sa.Column("recorded_at", sa.String(40), nullable=False, index=True),
 )
 FENCES = sa.Table(
     "onex_fences",
     _metadata,
     sa.Column("workflow_id", sa.String(128), primary_key=True),
     sa.Column("fencing_token", sa.BigInteger, nullable=False),
+    sa.Column("raised_at", sa.String(40), nullable=False, index=True),
 )
+OWN_TABLES = (EFFECTS, FENCES)
+
+_ENTRIES_MAX = 3
 
 
-async def create_tables(connection: AsyncConnection) -> None:
+def stamp(moment: datetime) -> str:
+    """A moment as the tables hold it; later ones sort behind earlier ones."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def create_tables(connection: sa.Connection) -> None:
     """Creates both tables where they are missing."""
-    await connection.run_sync(_metadata.create_all)
+    _metadata.create_all(connection)
 
 
 async def require_current(connection: AsyncConnection, context: EffectContext) -> None:
@@ -77,14 +87,22 @@ async def claim(connection: AsyncConnection, target: str, context: EffectContext
         fencing_token=context.fencing_token,
         operation=operation,
         result="",
-        recorded_at=datetime.now(UTC).isoformat(),
+        recorded_at=stamp(datetime.now(UTC)),
     )
-    entered = await connection.execute(insert.on_conflict_do_nothing(index_elements=list(EFFECTS.primary_key)))
-    if entered.rowcount == 1:
-        return True, None
-    found = sa.select(EFFECTS.c.result).where(*_is_place(target, context))
-    result: Json = json.loads((await connection.execute(found)).scalar_one())
-    return False, result
+    enter = insert.on_conflict_do_nothing(index_elements=list(EFFECTS.primary_key))
+    place = _is_place(target, context)
+    for _ in range(_ENTRIES_MAX):
+        if (await connection.execute(enter)).rowcount == 1:
+            return True, None
+        # Somebody still asks for it, so its time begins anew.
+        touch = sa.update(EFFECTS).where(*place).values(recorded_at=stamp(datetime.now(UTC)))
+        if (await connection.execute(touch)).rowcount == 1:
+            result: Json = json.loads(
+                (await connection.execute(sa.select(EFFECTS.c.result).where(*place))).scalar_one()
+            )
+            return False, result
+        # It was there and has expired since.
+    raise TemporaryDatabaseError(f"the key of an effect at {target!r} expires again and again")
 
 
 async def record(connection: AsyncConnection, target: str, context: EffectContext, result: Json) -> None:
@@ -98,10 +116,12 @@ def _is_place(target: str, context: EffectContext) -> tuple[sa.ColumnElement[boo
 
 
 def _raise_fence(connection: AsyncConnection, context: EffectContext) -> postgresql.Insert | sqlite.Insert:
-    insert = _insert(connection, FENCES).values(workflow_id=context.workflow_id, fencing_token=context.fencing_token)
+    insert = _insert(connection, FENCES).values(
+        workflow_id=context.workflow_id, fencing_token=context.fencing_token, raised_at=stamp(datetime.now(UTC))
+    )
     return insert.on_conflict_do_update(
         index_elements=[FENCES.c.workflow_id],
-        set_={"fencing_token": insert.excluded.fencing_token},
+        set_={"fencing_token": insert.excluded.fencing_token, "raised_at": insert.excluded.raised_at},
         where=FENCES.c.fencing_token < insert.excluded.fencing_token,
     )
 

@@ -6,24 +6,28 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Delete, Insert, Update
 
-from onex_mesh.effect.adapters.database.parameters import Read, Row, Write
-from onex_mesh.effect.adapters.database.values import SqlValue, to_sql
+from onex_mesh.effect.adapters.database.column_types import SqlValue
+from onex_mesh.effect.adapters.database.commands import Row, TableRead, TableWrite
+from onex_mesh.effect.adapters.database.values import to_sql
 
 
-def write_statement(write: Write, table: sa.Table, dialect: str) -> Insert | Update | Delete:
+def write_statement(write: TableWrite, table: sa.Table, dialect: str) -> Insert | Update | Delete:
     """The statement of a write.
 
     Raises:
         ValidationError: A value does not fit its column.
     """
     statement: Insert | Update | Delete
+    field = f"{write.field}data"
+    where = f"{write.field}where"
     if write.operation == "delete":
-        statement = sa.delete(table).where(*_equals(write.where, table))
+        statement = sa.delete(table).where(*_equals(write.where, table, where))
     elif write.operation == "update":
-        statement = sa.update(table).where(*_equals(write.where, table)).values(_bound(write.rows[0], table, "data"))
+        values = _bound(write.rows[0], table, field)
+        statement = sa.update(table).where(*_equals(write.where, table, where)).values(values)
     else:
         rows = [
-            _bound(row, table, "data" if len(write.rows) == 1 else f"data[{index}]")
+            _bound(row, table, field if len(write.rows) == 1 else f"{field}[{index}]")
             for index, row in enumerate(write.rows)
         ]
         statement = (
@@ -32,7 +36,7 @@ def write_statement(write: Write, table: sa.Table, dialect: str) -> Insert | Upd
     return statement.returning(*(table.c[column] for column in write.returning)) if write.returning else statement
 
 
-def read_statement(read: Read, table: sa.Table) -> sa.Select[tuple[SqlValue, ...]]:
+def read_statement(read: TableRead, table: sa.Table) -> sa.Select[tuple[SqlValue, ...]]:
     """The statement of a read.
 
     Raises:
@@ -41,14 +45,14 @@ def read_statement(read: Read, table: sa.Table) -> sa.Select[tuple[SqlValue, ...
     order = [table.c[column].desc() if descending else table.c[column].asc() for column, descending in read.order]
     return (
         sa.select(*(table.c[column] for column in read.columns))
-        .where(*_equals(read.where, table))
+        .where(*_equals(read.where, table, "where"))
         .order_by(*order)
         .limit(read.limit)
         .offset(read.offset)
     )
 
 
-def _upsert(write: Write, rows: list[dict[str, SqlValue]], table: sa.Table, dialect: str) -> Insert:
+def _upsert(write: TableWrite, rows: list[dict[str, SqlValue]], table: sa.Table, dialect: str) -> Insert:
     insert = sqlite.insert(table).values(rows) if dialect == "sqlite" else postgresql.insert(table).values(rows)
     keys = [table.c[column] for column in write.key]
     others = {column: insert.excluded[column] for column in rows[0] if column not in write.key}
@@ -58,13 +62,13 @@ def _upsert(write: Write, rows: list[dict[str, SqlValue]], table: sa.Table, dial
 
 
 def _bound(row: Row, table: sa.Table, field: str) -> dict[str, SqlValue]:
-    return {column: to_sql(value, table.c[column], f"{field}.{column}") for column, value in row.items()}
+    return {column: to_sql(value, table.c[column].type, f"{field}.{column}") for column, value in row.items()}
 
 
-def _equals(where: Row, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+def _equals(where: Row, table: sa.Table, field: str) -> list[sa.ColumnElement[bool]]:
     return [
         table.c[column].is_(None)
         if value is None
-        else table.c[column] == to_sql(value, table.c[column], f"where.{column}")
+        else table.c[column] == to_sql(value, table.c[column].type, f"{field}.{column}")
         for column, value in where.items()
     ]

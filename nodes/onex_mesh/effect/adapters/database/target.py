@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TextualSelect
 
-from onex_mesh.effect.adapters.database import records
-from onex_mesh.effect.adapters.database.connection import WRITES, open_engine, translate
-from onex_mesh.effect.adapters.database.parameters import Read, Write, check_read, check_write
-from onex_mesh.effect.adapters.database.statements import read_statement, write_statement
-from onex_mesh.effect.adapters.database.values import ExactNumeric, from_sql
+from onex_mesh.effect.adapters.database.column_types import SqlValue
+from onex_mesh.effect.adapters.database.commands import Call, Read, Writes
+from onex_mesh.effect.adapters.database.expiry import Expiry
+from onex_mesh.effect.adapters.database.named import named_statements
+from onex_mesh.effect.adapters.database.parameters import check_read, check_writes
+from onex_mesh.effect.adapters.database.results import gather
+from onex_mesh.effect.adapters.database.schema import prepare
+from onex_mesh.effect.adapters.database.statements import read_statement
+from onex_mesh.effect.adapters.database.transactions import Transactions
+from onex_mesh.effect.adapters.database.writing import Prepared, WriteWork, prepare_writes
 from onex_mesh.effect.core.credentials import read_secret
 from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.runtime.errors import (
-    EffectFailedError,
-    PayloadTooLargeError,
-    TargetUnavailableError,
-    ValidationError,
-)
-from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
 
 log = structlog.get_logger(__name__)
+
+Select = sa.Select[tuple[SqlValue, ...]] | sa.TextClause | TextualSelect
 
 
 class DatabaseAdapter:
@@ -38,18 +37,19 @@ class DatabaseAdapter:
         password = read_secret(name, target.password_env, target.password_file, environment)
         self._name = name
         self._target = target
-        self._engine: AsyncEngine = open_engine(target, password)
+        self._transactions = Transactions(name, target, password)
+        self._statements = named_statements(target)
         self._tables: dict[str, sa.Table] = {}
-        # SQLite has one writer at a time; taking turns here is cheaper than polling its lock.
-        self._turn = asyncio.Semaphore(1 if target.dsn.startswith("sqlite") else target.limits.concurrency)
         self._preparing = asyncio.Lock()
         self._is_ready = False
+        self._expiry: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Runs the DDL and looks at the tables. A database that is down is tried again at its first effect.
+        """Runs the DDL, looks at the tables and has the statements planned. A database that is down is tried again at
+        its first effect.
 
         Raises:
-            ValidationError: The DDL is refused, or a listed table or column does not exist.
+            ValidationError: The DDL is refused, a listed table or column does not exist, a statement does not fit.
         """
         try:
             await self._require_ready()
@@ -59,95 +59,68 @@ class DatabaseAdapter:
             raise ValidationError(f"target {self._name!r}: {error.message}") from error
 
     def plan(self, request: EffectRequest) -> EffectPlan:
-        """Checks tables, columns and the shape of the values against what the target lists."""
+        """Checks names and shapes against what the target lists, and values once the tables have been seen."""
         if request.effect_type == "database_read":
             read = check_read(request, self._target)
+            select = self._select(read) if self._is_ready else None
             return EffectPlan(
-                run=lambda _: self._read(read),
-                operation=f"select {read.table}",
+                run=lambda _: self._read(read, select),
+                operation=read.label,
                 once=Once.NOT_NEEDED,
                 is_read=True,
             )
-        write = check_write(request, self._target)
+        writes = check_writes(request, self._target)
+        prepared = self._prepared(writes) if self._is_ready else None
         return EffectPlan(
-            run=lambda context: self._write(write, context),
-            operation=f"{write.operation} {write.table}",
+            run=lambda context: self._write(writes, prepared, context),
+            operation=writes.label,
             once=Once.BY_TARGET,
         )
 
     async def check(self) -> None:
         """Connects and asks for nothing."""
         await self._require_ready()
-        async with self._errors(), self._engine.connect() as connection:
-            await connection.execute(sa.select(1))
+        await self._transactions.read(_ask)
 
     async def stop(self) -> None:
         """Closes the pool."""
-        await self._engine.dispose()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            await asyncio.wait({self._expiry})
+        await self._transactions.close()
 
-    async def _write(self, write: Write, context: EffectContext) -> EffectValue:
+    async def _write(
+        self, writes: Writes, prepared: tuple[Prepared, ...] | None, context: EffectContext
+    ) -> EffectValue:
         await self._require_ready()
-        statement = write_statement(write, self._tables[write.table], self._engine.dialect.name)
-        async with self._writing(may_repeat=bool(context.idempotency_key)) as connection:
-            await records.require_current(connection, context)
-            if context.idempotency_key:
-                is_new, recorded = await records.claim(
-                    connection, self._name, context, f"{write.operation} {write.table}"
-                )
-                if not is_new:
-                    return EffectValue(recorded, replayed=True)
-            answer = await connection.execute(statement)
-            result: dict[str, Json] = {"operation": write.operation, "table": write.table}
-            if write.returning:
-                rows: list[Json] = [
-                    {key: from_sql(item) for key, item in row.items()} for row in answer.mappings().all()
-                ]
-                result |= {"rows": len(rows), "returning": rows}
-            else:
-                result["rows"] = answer.rowcount
-            if context.idempotency_key:
-                await records.record(connection, self._name, context, result)
-            return EffectValue(result)
+        work = WriteWork(
+            self._name,
+            writes,
+            self._prepared(writes) if prepared is None else prepared,
+            context,
+            self._target.limits.size_bytes,
+        )
+        return await self._transactions.write(work, has_key=bool(context.idempotency_key))
 
-    async def _read(self, read: Read) -> EffectValue:
+    async def _read(self, read: Read, select: Select | None) -> EffectValue:
         await self._require_ready()
-        statement = read_statement(read, self._tables[read.table])
-        async with self._errors(), self._engine.connect() as connection:
-            answer = await connection.execute(statement)
-            rows: list[Json] = [{key: from_sql(item) for key, item in row.items()} for row in answer.mappings()]
-        size, bound = len(json.dumps(rows)), self._target.limits.size_bytes
-        if size > bound:
-            raise PayloadTooLargeError(
-                f"{len(rows)} rows are {size} bytes, more than {bound}; ask for fewer",
-                error_context={"size_bytes": size, "size_bytes_max": bound},
-            )
-        return EffectValue({"rows": rows, "count": len(rows)})
+        statement = self._select(read) if select is None else select
+        rows_max = self._target.statements[read.statement].rows_max if isinstance(read, Call) else read.limit
 
-    @asynccontextmanager
-    async def _writing(self, *, may_repeat: bool = True) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is going to write; committed at the end, rolled back on any exception.
+        async def work(connection: AsyncConnection) -> EffectValue:
+            answer = await connection.stream(statement)
+            rows = await gather(answer, rows_max=rows_max, size_bytes_max=self._target.limits.size_bytes)
+            return EffectValue({"rows": rows, "count": len(rows)})
 
-        Args:
-            may_repeat: False where nothing could tell afterwards whether a commit happened whose answer was lost.
-        """
-        async with self._turn:
-            async with self._errors():
-                plain = await self._engine.connect()
-            try:
-                async with self._errors(may_repeat=may_repeat):
-                    connection = await plain.execution_options(**{WRITES: True})
-                    async with connection.begin():
-                        yield connection
-            finally:
-                await plain.close()
+        return await self._transactions.read(work)
 
-    @asynccontextmanager
-    async def _errors(self, *, may_repeat: bool = True) -> AsyncIterator[None]:
-        """Errors of database and driver as those of the mesh."""
-        try:
-            yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise translate(error, self._name, may_repeat=may_repeat) from error
+    def _select(self, read: Read) -> Select:
+        if isinstance(read, Call):
+            return self._statements[read.statement].bound(read)
+        return read_statement(read, self._tables[read.table])
+
+    def _prepared(self, writes: Writes) -> tuple[Prepared, ...]:
+        return prepare_writes(writes, self._tables, self._statements, self._transactions.dialect.name)
 
     async def _require_ready(self) -> None:
         if self._is_ready:
@@ -155,26 +128,16 @@ class DatabaseAdapter:
         async with self._preparing:
             if self._is_ready:
                 return
-            async with self._writing() as connection:
-                for statement in self._target.ddl:
-                    await connection.exec_driver_sql(statement)
-                await records.create_tables(connection)
-                self._tables = await connection.run_sync(self._reflected)
-            self._is_ready = True
 
-    def _reflected(self, connection: sa.Connection) -> dict[str, sa.Table]:
-        tables: dict[str, sa.Table] = {}
-        for name, listed in self._target.tables.items():
-            try:
-                table = sa.Table(name, sa.MetaData(), autoload_with=connection, resolve_fks=False)
-            except sa.exc.NoSuchTableError as error:
-                raise EffectFailedError(f"table {name!r} does not exist") from error
-            missing = [column for column in listed.columns if column not in table.c]
-            if missing:
-                raise EffectFailedError(f"table {name!r} has no column {', '.join(missing)}")
-            if connection.dialect.name == "sqlite":
-                for column in table.c:
-                    if isinstance(column.type, sa.Numeric) and not isinstance(column.type, sa.Float):
-                        column.type = ExactNumeric(column.type.scale)
-            tables[name] = table
-        return tables
+            async def work(connection: AsyncConnection) -> dict[str, sa.Table]:
+                return await connection.run_sync(prepare, self._name, self._target, self._statements)
+
+            self._tables = await self._transactions.write(work, has_key=True)
+            self._is_ready = True
+            if self._target.keys_kept_s is not None:
+                expiry = Expiry(self._transactions, self._name, self._target.keys_kept_s)
+                self._expiry = asyncio.create_task(expiry.run())
+
+
+async def _ask(connection: AsyncConnection) -> None:
+    await connection.execute(sa.select(1))

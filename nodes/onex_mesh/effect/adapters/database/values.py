@@ -8,59 +8,36 @@ import datetime
 import decimal
 import json
 import math
+import re
 import uuid
-from typing import TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from onex_mesh.effect.adapters.database.column_types import ExactNumeric, SqlType, SqlValue, UuidText
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json
 
-SqlValue: TypeAlias = (
-    "bool | int | float | str | bytes | decimal.Decimal | datetime.datetime | datetime.date | datetime.time | uuid.UUID"
-    " | list[Json] | dict[str, Json] | None"
-)
-
 _JSON_INT_MAX = 2**53
 _SQLITE_DIGITS_MAX = 15
+_NUMBER_CHARS_MAX = 1_100
+_DIGITS_MAX = 1_000
+_ITEMS_MAX = 10_000
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
-class ExactNumeric(TypeDecorator[decimal.Decimal]):
-    """NUMERIC columns of SQLite, which keeps 15 significant digits: bound as text, read back by their digits."""
-
-    impl = sa.String
-    cache_ok = True
-
-    def __init__(self, scale: int | None = None) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def process_bind_param(self, value: decimal.Decimal | None, dialect: Dialect) -> str | None:
-        """The text that SQLite turns into its own number."""
-        return None if value is None else format(value, "f")
-
-    def process_result_value(self, value: object, dialect: Dialect) -> decimal.Decimal | None:
-        """The decimal that was written, at the scale of the column."""
-        if value is None:
-            return None
-        number = decimal.Decimal(str(value))
-        return number if self.scale is None else number.quantize(decimal.Decimal(1).scaleb(-self.scale))
-
-
-def to_sql(value: Json, column: sa.Column[SqlValue], field: str) -> SqlValue:
-    """The value to bind for a column.
+def to_sql(value: Json, kind: SqlType, field: str) -> SqlValue:
+    """The value to bind for a column or a parameter of a type.
 
     Raises:
-        ValidationError: The value does not fit the column's type.
+        ValidationError: The value does not fit the type; `field` names it, the value itself is not in the message.
     """
     if value is None:
         return None
     try:
-        return _convert(value, column.type)
-    except (ValueError, decimal.InvalidOperation, binascii.Error) as error:
-        text = f"does not fit the column's type {_type_name(column.type)}: {error}"
+        return _convert(value, kind)
+    except (ValueError, OverflowError, decimal.InvalidOperation, binascii.Error) as error:
+        text = f"does not fit the type {_type_name(kind)}: {_reason(error)}"
         raise ValidationError(f"{field}: {text}", violations=((field, text),)) from error
 
 
@@ -87,39 +64,54 @@ def from_sql(value: object) -> Json:
             return str(value)
 
 
-def _convert(value: bool | int | float | str | list[Json] | dict[str, Json], kind: TypeEngine[SqlValue]) -> SqlValue:
+def _convert(value: bool | int | float | str | list[Json] | dict[str, Json], kind: SqlType) -> SqlValue:
     match kind:
         case sa.JSON():
+            _require_storable(value)
             return value
+        case sa.ARRAY():
+            return _items(value, kind.item_type)
         case ExactNumeric():
-            return _sqlite_decimal(value)
+            return _decimal(value, kind.scale, digits_max=_SQLITE_DIGITS_MAX)
+        case UuidText() | sa.Uuid():
+            return uuid.UUID(_text(value))
         case sa.Float():
-            return float(_plain_number(value))
+            return _float(value)
         case sa.Numeric():
-            return _decimal(value)
+            return _decimal(value, kind.scale, digits_max=_DIGITS_MAX)
         case sa.Boolean():
             return _boolean(value)
         case sa.Integer():
-            return _integer(value)
+            return _integer(
+                value, 16 if isinstance(kind, sa.SmallInteger) else 64 if isinstance(kind, sa.BigInteger) else 32
+            )
         case sa.DateTime():
             return _datetime(_text(value), has_zone=bool(kind.timezone))
         case sa.Date():
             return datetime.date.fromisoformat(_text(value))
         case sa.Time():
-            return datetime.time.fromisoformat(_text(value))
-        case sa.Uuid():
-            return uuid.UUID(_text(value))
+            return _time(_text(value), has_zone=bool(kind.timezone))
         case sa.LargeBinary():
             return base64.b64decode(_text(value), validate=True)
+        case sa.Enum():
+            return _one_of(_text(value), kind.enums)
         case sa.String():
             return _string(value)
         case _:
-            return _string(value) if isinstance(value, dict | list) else value
+            return _untyped(value)
+
+
+def _untyped(value: bool | int | float | str | list[Json] | dict[str, Json]) -> SqlValue:
+    """For columns whose type the database does not tell: as it is, as far as any column could hold it."""
+    if isinstance(value, bool | float):
+        return value
+    return _integer(value, 64) if isinstance(value, int) else _string(value)
 
 
 def _string(value: object) -> str:
     """Text as it is, a list or mapping as its JSON. A float is not turned into text: its digits are not exact."""
     if isinstance(value, dict | list):
+        _require_storable(value)
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -127,36 +119,71 @@ def _string(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError(f"a {_json_name(value)} is not a text")
-
-
-def _plain_number(value: object) -> int | float | str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"a {_json_name(value)} is not a number")
+    if not isinstance(value, str):
+        raise ValueError(f"a {_json_name(value)} is not a text")
+    _require_storable(value)
     return value
 
 
-def _decimal(value: object) -> decimal.Decimal:
-    number = decimal.Decimal(str(_plain_number(value)).strip())
-    if not number.is_finite():
-        raise ValueError("is not finite")
+def _require_storable(value: Json) -> None:
+    """NUL ends a text in C: PostgreSQL refuses it, and SQLite keeps what no program shows."""
+    match value:
+        case str():
+            if "\x00" in value:
+                raise ValueError("holds a NUL character")
+            if not value.isascii():
+                value.encode()
+        case list():
+            for item in value:
+                _require_storable(item)
+        case dict():
+            for key, item in value.items():
+                _require_storable(key)
+                _require_storable(item)
+
+
+def _plain_number(value: object) -> str:
+    """A number as text: ASCII digits, a point, an exponent; none of what else Python takes for a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"a {_json_name(value)} is not a number")
+    text = str(value).strip()
+    if len(text) > _NUMBER_CHARS_MAX:
+        raise ValueError(f"is longer than {_NUMBER_CHARS_MAX} characters")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("is not a finite number")
+    return text
+
+
+def _float(value: object) -> float:
+    number = float(_plain_number(value))
+    if not math.isfinite(number):
+        raise ValueError("is beyond the largest double")
     return number
 
 
-def _sqlite_decimal(value: object) -> decimal.Decimal:
-    number = _decimal(value)
-    if len(number.normalize().as_tuple().digits) > _SQLITE_DIGITS_MAX:
-        raise ValueError(f"SQLite keeps {_SQLITE_DIGITS_MAX} digits in it; declare the column TEXT or INTEGER")
+def _decimal(value: object, scale: int | None, *, digits_max: int) -> decimal.Decimal:
+    number = decimal.Decimal(_plain_number(value))
+    digits, exponent = number.normalize(_WIDE).as_tuple()[1:]
+    assert isinstance(exponent, int)
+    if max(len(digits), len(digits) + exponent, -exponent) > _DIGITS_MAX:
+        raise ValueError(f"has more than {_DIGITS_MAX} digits")
+    if len(digits) > digits_max:
+        raise ValueError(f"SQLite keeps {digits_max} digits in it; declare the column TEXT or INTEGER")
+    if scale is not None and number != 0 and -exponent > scale:
+        raise ValueError(f"has more than {scale} digits behind the point, and would be rounded")
     return number
 
 
-def _integer(value: object) -> int:
-    number = _plain_number(value)
-    if isinstance(number, float):
+_WIDE = decimal.Context(prec=2_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+
+
+def _integer(value: object, bits: int) -> int:
+    if isinstance(value, float) or not _WHOLE.fullmatch(text := _plain_number(value)):
         raise ValueError("is not a whole number")
-    return int(number)
+    number = int(text)
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise ValueError(f"is beyond {bits} bits")
+    return number
 
 
 def _boolean(value: object) -> bool:
@@ -170,9 +197,44 @@ def _datetime(text: str, *, has_zone: bool) -> datetime.datetime:
     if has_zone:
         if moment.tzinfo is None:
             raise ValueError("has no offset from UTC")
-        return moment
+        return moment.astimezone(datetime.UTC)
     # Columns without a zone hold UTC.
     return moment.astimezone(datetime.UTC).replace(tzinfo=None) if moment.tzinfo is not None else moment
+
+
+def _time(text: str, *, has_zone: bool) -> datetime.time:
+    time = datetime.time.fromisoformat(text)
+    if (time.tzinfo is not None) != has_zone:
+        raise ValueError("has no offset from UTC" if has_zone else "has an offset, and the type has none")
+    return time
+
+
+def _one_of(text: str, names: list[str]) -> str:
+    if text not in names:
+        raise ValueError(f"is not one of {', '.join(names)}")
+    return text
+
+
+def _items(value: object, kind: SqlType) -> list[SqlValue]:
+    if not isinstance(value, list):
+        raise ValueError(f"a {_json_name(value)} is not a list")
+    if len(value) > _ITEMS_MAX:
+        raise ValueError(f"has more than {_ITEMS_MAX} items")
+    return [None if item is None else _convert(item, kind) for item in value]
+
+
+def _reason(error: Exception) -> str:
+    """Why a value does not fit, without the value: messages of Python's parsers quote it."""
+    if isinstance(error, UnicodeError):
+        return "is not valid Unicode"
+    if isinstance(error, OverflowError):
+        return "is beyond what the type holds"
+    if isinstance(error, binascii.Error):
+        return "is not base64"
+    text = str(error)
+    if text.startswith("Invalid isoformat string"):
+        return "is not ISO 8601"
+    return "is not a UUID" if text.startswith("badly formed") else text
 
 
 def _json_name(value: object) -> str:
@@ -180,5 +242,13 @@ def _json_name(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _type_name(kind: TypeEngine[SqlValue]) -> str:
-    return "NUMERIC" if isinstance(kind, ExactNumeric) else type(kind).__name__
+def _type_name(kind: SqlType) -> str:
+    match kind:
+        case ExactNumeric():
+            return "NUMERIC"
+        case UuidText():
+            return "UUID"
+        case sa.ARRAY():
+            return f"list of {_type_name(kind.item_type)}"
+        case _:
+            return type(kind).__name__
