@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from onex.v1 import action_pb2, common_pb2, effect_pb2, intent_pb2
 from onex_mesh.effect.core.batch import execution_order, run_batch
-from onex_mesh.effect.core.contracts import ReadRequest, read_contract, read_intent
+from onex_mesh.effect.core.contracts import ReadRequest, read_contract, read_intent, require_batch
 from onex_mesh.effect.core.engine import EffectEngine
 from onex_mesh.effect.core.once import to_payload
 from onex_mesh.effect.core.request import EffectContext
@@ -58,8 +58,9 @@ class EffectExecutor:
         """Executes intents by priority; yields each result as it ends. A failed intent is a result, too (R86).
 
         Raises:
-            ValidationError: There are too many.
+            ValidationError: There are too many, or two with the same id; none was executed.
         """
+        require_batch(intents)
         reads = [read_intent(intent, context) for intent in intents]
         batch = run_batch(reads, lambda index: self._intent(intents[index], reads[index]))
         async with aclosing(batch) as running:
@@ -69,6 +70,7 @@ class EffectExecutor:
     async def _all_intents(
         self, intents: Sequence[intent_pb2.Intent], context: EffectContext
     ) -> list[intent_pb2.IntentResult]:
+        require_batch(intents)
         reads = [read_intent(intent, context) for intent in intents]
         running = run_batch(reads, lambda index: self._intent(intents[index], reads[index]))
         ended = {index: result async for index, result in running}

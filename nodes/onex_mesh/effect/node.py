@@ -16,7 +16,7 @@ from onex_mesh.effect.adapters.announcement import announce
 from onex_mesh.effect.adapters.audit_file import AuditFile
 from onex_mesh.effect.adapters.catalog import BUILT_IN_KINDS, open_target
 from onex_mesh.effect.adapters.custom import open_app_lane
-from onex_mesh.effect.adapters.ledger import EtcdLedger
+from onex_mesh.effect.adapters.ledger import EtcdFence, EtcdLedger
 from onex_mesh.effect.adapters.orchestrators import OrchestratorCalls
 from onex_mesh.effect.adapters.target_metrics import TargetMetrics
 from onex_mesh.effect.core.custom import EffectRegistry
@@ -130,6 +130,7 @@ class EffectNode:
             opened.push_async_callback(subscriptions.stop)
             subscriptions.apply(await subscriptions.prepare(self._file))
             running = self._wired(mesh, roster, audit, subscriptions)
+            opened.push_async_callback(_close_all, running.app_lanes)
             metrics = TargetMetrics(roster.lanes, running.app_lanes)
             mesh.metrics.registry.register(metrics)
             opened.callback(mesh.metrics.registry.unregister, metrics)
@@ -198,7 +199,7 @@ class EffectNode:
     def _wired(self, mesh: Mesh, roster: Roster, audit: AuditFile, subscriptions: Subscriptions) -> _Running:
         """Everything that stands around the open targets."""
         app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
-        claims = Claims(EtcdLedger(mesh))
+        claims = Claims(EtcdLedger(mesh), EtcdFence(mesh))
         engine = EffectEngine(
             EngineParts(
                 lanes=roster.lanes,
@@ -235,6 +236,11 @@ class EffectNode:
         if self._running is None:
             raise errors.InternalError("the node is not started")
         return self._running
+
+
+async def _close_all(lanes: Mapping[str, Lane]) -> None:
+    for lane in lanes.values():
+        await lane.adapter.stop()
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from onex_mesh.effect.core.request import EffectPlan, EffectRequest
+from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest
 from onex_mesh.effect.core.targets import TargetConfig
 
 Config = TypeVar("Config", bound=TargetConfig)
@@ -73,6 +73,18 @@ class EffectLedger(Protocol):
 
     async def abandon(self, claim: LedgerClaim) -> None:
         """Gives the key back without a result."""
+
+
+class Fence(Protocol):
+    """Knows who drives a workflow at this moment."""
+
+    async def require_current(self, context: EffectContext) -> None:
+        """Refuses an effect that was ordered under a lease which does not hold any more.
+
+        Raises:
+            LeaseExpiredError: Nobody, or somebody with a later lease, drives the workflow now.
+            EtcdUnavailableError: That cannot be found out.
+        """
 
 
 @dataclass(frozen=True, slots=True)

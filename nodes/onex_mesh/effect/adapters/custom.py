@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pydantic
 import structlog
@@ -40,6 +43,8 @@ class CustomAdapter:
     def __init__(self, effect: CustomEffect) -> None:
         self._effect = effect
         self._once = Once.BY_LEDGER if effect.ledger else Once.BY_TARGET
+        # Threads of its own, begun as they are needed: a slow handler must not hold up others, nor the node itself.
+        self._threads = ThreadPoolExecutor(effect.concurrency, thread_name_prefix=f"effect-{effect.name}")
 
     async def start(self) -> None:
         """Nothing: the application opens what it needs."""
@@ -57,7 +62,8 @@ class CustomAdapter:
         """Nothing that the node could know."""
 
     async def stop(self) -> None:
-        """Nothing was opened."""
+        """Lets the threads end; a handler that is still at work cannot be stopped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, parameters: pydantic.BaseModel | Mapping[str, Json], context: EffectContext) -> EffectValue:
         handler = self._effect.handler
@@ -65,7 +71,9 @@ class CustomAdapter:
             if self._effect.is_async:
                 result = handler(parameters, context)
             else:
-                result = await asyncio.to_thread(handler, parameters, context)
+                # The handler's log lines carry the correlation id, too.
+                call = partial(contextvars.copy_context().run, handler, parameters, context)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
             if inspect.isawaitable(result):
                 result = await result
         except OnexError:

@@ -8,8 +8,7 @@ from contextlib import aclosing
 from itertools import groupby
 from typing import TypeVar
 
-from onex_mesh.effect.core.contracts import INTENTS_MAX, ReadRequest
-from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.effect.core.contracts import ReadRequest
 
 T = TypeVar("T")
 
@@ -37,14 +36,7 @@ def arrange(reads: Sequence[ReadRequest]) -> Sequences:
 async def run_batch(
     reads: Sequence[ReadRequest], execute: Callable[[int], Awaitable[T]]
 ) -> AsyncGenerator[tuple[int, T], None]:
-    """Runs a batch; yields (index, result) as each ends. `execute` answers for failures, too: it does not raise.
-
-    Raises:
-        ValidationError: There are too many intents.
-    """
-    if len(reads) > INTENTS_MAX:
-        text = f"{len(reads)} intents are more than {INTENTS_MAX}"
-        raise ValidationError(text, violations=(("intents", text),))
+    """Runs a batch; yields (index, result) as each ends. `execute` answers for failures, too: it does not raise."""
     for level in arrange(reads):
         if len(level) == 1:
             for index in level[0]:

@@ -115,9 +115,11 @@ class EffectEngine:
             TargetNotFoundError: The operator declared no such target.
         """
         request = read.request
-        found = [*read.violations, *require_target(request, self._parts.app_lanes.__contains__)]
+        found = list(read.violations)
+        if not any(path == "target" for path, _ in found):
+            found += require_target(request, self._parts.app_lanes.__contains__)
         lane = None
-        if not found or request.target:
+        if not found or request.target not in ("", APP_TARGET):
             lane = self._lane(request)
             if request.effect_type and request.effect_type not in lane.effect_types:
                 takes = ", ".join(lane.effect_types)

@@ -6,6 +6,7 @@ import hashlib
 import re
 
 KEY_LENGTH_MAX = 255
+KEY_SHAPE = f"1 to {KEY_LENGTH_MAX} visible ASCII characters"
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 

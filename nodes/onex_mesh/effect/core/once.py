@@ -13,8 +13,8 @@ import structlog
 
 from onex.v1 import common_pb2
 from onex_mesh.effect.core.request import EffectContext, EffectValue
-from onex_mesh.effect.ports import EffectLedger, LedgerClaim
-from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, OnexError
+from onex_mesh.effect.ports import EffectLedger, Fence, LedgerClaim
+from onex_mesh.runtime.errors import EtcdUnavailableError, LeaseConflictError, OnexError, PayloadTooLargeError
 from onex_mesh.runtime.payload import bytes_payload, from_payload, json_payload
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 _POLL_MIN_S = 0.02
 _POLL_MAX_S = 1.0
 _WAIT_MAX_S = 30.0
+_OMITTED = "application/vnd.onex.omitted"
 
 
 @dataclass(slots=True)
@@ -37,18 +38,28 @@ class HeldClaim:
         """Records the result. Failing to is not the effect's failure: it has happened, and the workflow commits it."""
         self.is_over = True
         # Once the effect has happened its record is written even if the caller stops waiting.
-        writing = asyncio.ensure_future(self._ledger.record(self._claim, to_bytes(value)))
+        writing = asyncio.ensure_future(self._write(to_bytes(value)))
         try:
             await asyncio.shield(writing)
         except OnexError as error:
             log.warning("the result of an effect could not be recorded in the ledger", reason=error.reason)
 
+    async def _write(self, result: bytes) -> None:
+        try:
+            await self._ledger.record(self._claim, result)
+        except PayloadTooLargeError:
+            # That it happened has to be known all the same, or a repeat would have the effect again.
+            await self._ledger.record(self._claim, omitted(len(result)))
+
 
 class Claims:
     """Claims keys at the ledger; waits where another executor is at work."""
 
-    def __init__(self, ledger: EffectLedger, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ledger: EffectLedger, fence: Fence | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ledger = ledger
+        self._fence = fence
         self._clock = clock
         self._holders: set[asyncio.Task[object]] = set()
         self._lost: set[asyncio.Task[object]] = set()
@@ -66,6 +77,8 @@ class Claims:
         Raises:
             LeaseConflictError: Another executor was at work until the deadline.
             EtcdUnavailableError: The claim was lost with its session.
+            LeaseExpiredError: The workflow is driven under a later lease, or under none.
+            PayloadTooLargeError: The effect was had before, and its result was too large to be kept.
         """
         claim = await self._claim(ledger_key(target, context.idempotency_key), context)
         recorded = None if claim.result is None else from_bytes(claim.result)
@@ -74,6 +87,8 @@ class Claims:
         assert task is not None
         self._holders.add(task)
         try:
+            if recorded is None and self._fence is not None:
+                await self._fence.require_current(context)
             yield held
         except asyncio.CancelledError:
             if task not in self._lost:
@@ -118,9 +133,24 @@ def to_bytes(value: EffectValue) -> bytes:
     return to_payload(value).SerializeToString()
 
 
+def omitted(size_bytes: int) -> bytes:
+    """What the ledger keeps of a value that is too large for it: that there was one."""
+    return bytes_payload(str(size_bytes).encode(), _OMITTED).SerializeToString()
+
+
 def from_bytes(data: bytes) -> EffectValue:
-    """The value that the ledger kept."""
+    """The value that the ledger kept.
+
+    Raises:
+        PayloadTooLargeError: It kept only that there was one.
+    """
     payload = common_pb2.Payload.FromString(data)
+    if payload.content_type == _OMITTED:
+        size = payload.data.decode()
+        raise PayloadTooLargeError(
+            f"the effect was had before; its result of {size} bytes was too large to be kept",
+            error_context={"size_bytes": int(size)},
+        )
     return EffectValue(from_payload(payload), payload.content_type)
 
 
