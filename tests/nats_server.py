@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 _START_S = 20.0
@@ -85,6 +86,11 @@ class NatsServer:
         """Makes it stand still: connections stay open and nothing answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + _START_S
+        while psutil.Process(self.pid).status() != psutil.STATUS_STOPPED:
+            if time.monotonic() > until:
+                raise RuntimeError("the server does not stand still")
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Lets it go on."""

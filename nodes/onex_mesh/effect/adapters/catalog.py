@@ -10,6 +10,8 @@ from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
+from onex_mesh.effect.core.kinds.nats import NatsTarget
+from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import Kinds, TargetKind
@@ -55,6 +57,18 @@ def _apprise(name: str, target: AppriseTarget, environment: Mapping[str, str]) -
     return AppriseAdapter(name, target, environment)
 
 
+def _nats(name: str, target: NatsTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.nats.target import NatsAdapter
+
+    return NatsAdapter(name, target, environment)
+
+
+def _redis_stream(name: str, target: RedisStreamTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.redis.stream import RedisStreamAdapter
+
+    return RedisStreamAdapter(name, target, environment)
+
+
 BUILT_IN_KINDS: Kinds = {
     # An opener is only ever called with the model that stands beside it.
     "database": cast("TargetKind[TargetConfig]", TargetKind(DatabaseTarget, _database)),
@@ -63,9 +77,18 @@ BUILT_IN_KINDS: Kinds = {
     "event_log": cast("TargetKind[TargetConfig]", TargetKind(EventLogTarget, _event_log)),
     "smtp": cast("TargetKind[TargetConfig]", TargetKind(SmtpTarget, _smtp)),
     "apprise": cast("TargetKind[TargetConfig]", TargetKind(AppriseTarget, _apprise)),
+    "nats": cast("TargetKind[TargetConfig]", TargetKind(NatsTarget, _nats)),
+    "redis_stream": cast("TargetKind[TargetConfig]", TargetKind(RedisStreamTarget, _redis_stream)),
 }
 
-_EXTRAS = {"database": "sql", "http": "http", "smtp": "mail", "apprise": "notices"}
+_EXTRAS = {
+    "database": "sql",
+    "http": "http",
+    "smtp": "mail",
+    "apprise": "notices",
+    "nats": "nats",
+    "redis_stream": "redis",
+}
 
 
 def open_target(

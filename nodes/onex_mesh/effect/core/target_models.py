@@ -7,6 +7,8 @@ from onex_mesh.effect.core.kinds.database import DatabaseTarget
 from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
+from onex_mesh.effect.core.kinds.nats import NatsTarget
+from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 
@@ -17,5 +19,7 @@ BUILT_IN_MODELS: dict[str, type[TargetConfig]] = {
     "smtp": SmtpTarget,
     "apprise": AppriseTarget,
     "event_log": EventLogTarget,
+    "nats": NatsTarget,
+    "redis_stream": RedisStreamTarget,
 }
 """The model of each kind that comes with the node."""

@@ -84,7 +84,7 @@ def translated(target: str, *, may_repeat: bool) -> Iterator[None]:
 
 def _meaning(error: Exception, target: str, may_repeat: bool) -> OnexError:
     context: dict[str, object] = {"target": target}
-    text = str(error)
+    text = _said(error)
     word = text.partition(" ")[0]
     match error:
         case redis.exceptions.AuthenticationError() | redis.exceptions.AuthorizationError():
@@ -99,8 +99,6 @@ def _meaning(error: Exception, target: str, may_repeat: bool) -> OnexError:
             return TargetUnavailableError(f"{target!r} cannot now: {type(error).__name__}", error_context=context)
         case redis.exceptions.MovedError() | redis.exceptions.AskError():
             return EffectFailedError(f"{target!r} is a cluster, and the key is on another node", error_context=context)
-        case redis.exceptions.ExecAbortError() if (cause := _aborted_by(error)) is not None:
-            return _meaning(cause, target, may_repeat)
         case redis.exceptions.ResponseError():
             if word in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 return EffectFailedError(f"{target!r} refused the credentials: {word}", error_context=context)
@@ -113,9 +111,9 @@ def _meaning(error: Exception, target: str, may_repeat: bool) -> OnexError:
     return unavailable
 
 
-def _aborted_by(error: redis.exceptions.ExecAbortError) -> Exception | None:
-    """The refusal of a command in a transaction that made the server drop all of it."""
-    return next((cause for cause in error.args if isinstance(cause, redis.exceptions.RedisError)), None)
+def _said(error: Exception) -> str:
+    """What the server said. For a command of a transaction the library puts the command before it, data and all."""
+    return str(error).rpartition("of pipeline caused error: ")[2].strip("()',\"")
 
 
 def _tls(name: str, tls: Tls) -> dict[str, Any]:  # the pool takes settings of all types and hands them on
