@@ -237,10 +237,13 @@ async def test_templates_are_checked_at_start(tmp_path: Path, spoil: Callable[[P
             pass
 
 
-async def test_a_hostile_correlation_id_stays_in_its_header(tmp_path: Path, mailbox: Mailbox) -> None:
-    """R22: line breaks in a correlation id do not make headers."""
+async def test_a_strange_correlation_id_stays_in_its_header(tmp_path: Path, mailbox: Mailbox) -> None:
+    """R22: what is no plain ASCII is written as percent signs; line breaks are refused before."""
     async with mail_world(tmp_path, mailbox.port) as world:
-        context = EffectContext(correlation_id="a\r\nBcc: everyone@x.example")
+        context = EffectContext(correlation_id="a Bcc: everyone@x.example ü")
         await world.effect(*_mail(), context=context)
-    assert mailbox.mails[0]["Bcc"] is None
-    assert mailbox.mails[0]["X-Correlation-ID"] == "a%0D%0ABcc:%20everyone@x.example"
+        with pytest.raises(ValidationError, match="correlation_id"):
+            await world.effect(*_mail(), context=EffectContext(correlation_id="a\r\nBcc: everyone@x.example"))
+    (mail,) = mailbox.mails
+    assert mail["Bcc"] is None
+    assert mail["X-Correlation-ID"] == "a%20Bcc:%20everyone@x.example%20%C3%BC"

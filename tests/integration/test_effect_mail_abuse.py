@@ -300,11 +300,21 @@ async def test_too_much(tmp_path: Path, mailbox: Mailbox) -> None:
             await world.effect(*plain_mail(to="a@good.org", attachments=[{**file, "content": ""}] * 3))
         with pytest.raises(PayloadTooLargeError):
             await world.effect(*plain_mail(to="a@good.org", attachments=[file] * 2))
+        with pytest.raises(PayloadTooLargeError):
+            await world.effect(*plain_mail(to="a@good.org", attachments=[file], data={"text": "x" * 1_500}))
         with pytest.raises(ValidationError, match="nested deeper than 20 levels"):
             await world.effect(*plain_mail(to="a@good.org", data={"text": deep}))
         with pytest.raises(ValidationError, match="more than 20000 values"):
             await world.effect(*plain_mail(to="a@good.org", data={"text": [0] * 20_001}))
     assert mailbox.commands == []
+
+
+async def test_names_of_all_scripts(tmp_path: Path, mailbox: Mailbox) -> None:
+    """R90: joiners and letters of any script stand in names."""
+    name = "ن\u200cام 名前 👩\u200d🚀"
+    async with mail_world(tmp_path, mailbox.port, **GOOD) as world:
+        await world.effect(*plain_mail(to={"address": "a@good.org", "name": name}))
+    assert mailbox.mails[0]["To"].addresses[0].display_name == name
 
 
 def test_a_mailbox_is_read_once() -> None:

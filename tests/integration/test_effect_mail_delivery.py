@@ -104,6 +104,7 @@ async def test_a_refusal_of_the_mail_itself(tmp_path: Path, mailbox: Mailbox) ->
         # The connection is well and free of the refused mail.
         await world.effect(*plain_mail(to=[C]), key="l")
     assert mailbox.recipients == [[C]]
+    assert len(mailbox.connections) == 1
 
 
 async def test_a_connection_that_breaks_before_the_mail(tmp_path: Path) -> None:

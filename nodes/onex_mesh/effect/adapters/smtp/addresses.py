@@ -67,7 +67,7 @@ def read_mailbox(address: str, name: str = "") -> Mailbox:
         raise ValueError(f"{shown} is not a plain mail address")
     if len(local.encode(errors="replace")) > _LOCAL_BYTES_MAX or not _is_local(local):
         raise ValueError(f"{shown} is not a plain mail address: what stands before the '@'")
-    if len(name) > _NAME_CHARS_MAX or any(unicodedata.category(letter)[0] == "C" for letter in name):
+    if len(name) > _NAME_CHARS_MAX or any(_is_invisible(letter) for letter in name):
         raise ValueError(f"the name shown with {shown} is too long or has control characters")
     if has_controls(name):
         raise ValueError(f"the name shown with {shown} has line breaks")
@@ -112,6 +112,11 @@ def ascii_domain(domain: str) -> str:
     if not _DOMAIN.fullmatch(lowered):
         raise ValueError("the domain is not one")
     return lowered
+
+
+def _is_invisible(letter: str) -> bool:
+    # Joiners are part of names in several scripts.
+    return unicodedata.category(letter)[0] == "C" and letter not in "\u200c\u200d"
 
 
 def _is_local(local: str) -> bool:

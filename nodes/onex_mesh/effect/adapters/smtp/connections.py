@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
-from onex_mesh.effect.adapters.smtp.answers import smtp_errors
+from onex_mesh.effect.adapters.smtp.answers import SERVICE_CLOSING, smtp_errors
 from onex_mesh.effect.core.credentials import Secret
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
-from onex_mesh.runtime.errors import EffectFailedError, ValidationError
+from onex_mesh.runtime.errors import EffectFailedError, OnexError, ValidationError
 
 _IDLE_MAX_S = 30.0
 _GOODBYE_S = 1.0
@@ -45,7 +45,7 @@ class Connections:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[aiosmtplib.SMTP]:
-        """A connection; it is kept only if nothing went wrong on it.
+        """A connection; it is kept if the server answered to everything, be it with a refusal.
 
         Raises:
             TargetUnavailableError: The server cannot be reached now.
@@ -54,16 +54,16 @@ class Connections:
         one = await self._take() or _Open(await self._connect())
         try:
             yield one.client
+        except OnexError as error:
+            if error.error_context.get("smtp_code", SERVICE_CLOSING) != SERVICE_CLOSING:
+                await self._keep(one)
+            else:
+                cut(one.client)
+            raise
         except BaseException:
             cut(one.client)
             raise
-        one.mails += 1
-        if one.client.is_connected and one.mails < self._target.mails_per_connection:
-            one.idle_since = time.monotonic()
-            self._idle.append(one)
-            self._sweep_later()
-        else:
-            await _goodbye(one.client)
+        await self._keep(one)
 
     async def close(self) -> None:
         """Says goodbye on all that wait."""
@@ -72,6 +72,15 @@ class Connections:
             self._sweeper = None
         idle, self._idle = self._idle, []
         await asyncio.gather(*(_goodbye(one.client) for one in idle))
+
+    async def _keep(self, one: _Open) -> None:
+        one.mails += 1
+        if one.client.is_connected and one.mails < self._target.mails_per_connection:
+            one.idle_since = time.monotonic()
+            self._idle.append(one)
+            self._sweep_later()
+        else:
+            await _goodbye(one.client)
 
     async def _take(self) -> _Open | None:
         """A connection that waits and still answers."""

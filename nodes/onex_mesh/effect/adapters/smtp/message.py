@@ -18,10 +18,6 @@ from onex_mesh.effect.adapters.smtp.parameters import MailRules, Notification
 from onex_mesh.effect.adapters.smtp.templates import RenderedMail
 from onex_mesh.effect.adapters.templating.folder import refused
 from onex_mesh.effect.core.request import EffectContext
-from onex_mesh.runtime.errors import PayloadTooLargeError
-
-_ENCODING_FACTOR = 2
-"""Base64 makes a third more, quoted-printable of other scripts up to three times as much; headers are small."""
 
 
 def compose(given: Notification, mail: RenderedMail, rules: MailRules, context: EffectContext) -> EmailMessage:
@@ -59,23 +55,16 @@ def compose(given: Notification, mail: RenderedMail, rules: MailRules, context: 
     return message
 
 
-def to_bytes(message: EmailMessage, size_bytes_max: int) -> bytes:
+def to_bytes(message: EmailMessage) -> bytes:
     """The mail as it is sent.
 
     Raises:
         ValidationError: It cannot be encoded.
-        PayloadTooLargeError: It is larger than the target takes, what the encoding adds not counted.
     """
     try:
-        content = message.as_bytes()
+        return message.as_bytes()
     except (MessageError, ValueError, UnicodeError) as error:
         raise refused("data", f"cannot be made a mail: {type(error).__name__}") from error
-    if len(content) > size_bytes_max * _ENCODING_FACTOR + 65_536:
-        raise PayloadTooLargeError(
-            f"a mail of {len(content)} bytes is more than the target takes",
-            error_context={"size_bytes": len(content), "size_bytes_max": size_bytes_max},
-        )
-    return content
 
 
 def message_id(key: str, sender: Mailbox) -> str:

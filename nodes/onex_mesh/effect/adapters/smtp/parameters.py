@@ -88,6 +88,11 @@ class Notification:
         """All that get it, each once."""
         return unique((*self.to, *self.cc, *self.bcc))
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the attachments."""
+        return sum(len(file.content) for file in self.attachments)
+
 
 @dataclass(frozen=True, slots=True)
 class MailRules:

@@ -13,7 +13,7 @@ from onex_mesh.effect.adapters.smtp.templates import MailTemplates, RenderedMail
 from onex_mesh.effect.core.credentials import read_secret
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
-from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 
 
 class SmtpAdapter:
@@ -36,6 +36,12 @@ class SmtpAdapter:
         """Checks recipients and data, and renders the mail."""
         given = self._rules.check(request)
         mail = self._templates.render(given.given.template, given.given.data)
+        size, size_max = mail.size_bytes + given.size_bytes, self._rules.target.limits.size_bytes
+        if size > size_max:
+            raise PayloadTooLargeError(
+                f"a mail of {size} bytes is more than {size_max}",
+                error_context={"size_bytes": size, "size_bytes_max": size_max},
+            )
         sending = _Sending(self._name, self._rules, self._connections, given, mail)
         return EffectPlan(
             run=sending.attempt,
@@ -74,7 +80,7 @@ class _Sending:
             self._delivery = Delivery(
                 self._name,
                 message,
-                to_bytes(message, self._rules.target.limits.size_bytes),
+                to_bytes(message),
                 self._rules.sender,
                 self._given.recipients,
                 has_key=bool(context.idempotency_key),

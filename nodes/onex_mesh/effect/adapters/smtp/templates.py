@@ -8,7 +8,6 @@ from pathlib import Path
 
 from onex_mesh.effect.adapters.templating.folder import Part, TemplateFolder, check_title, refused
 from onex_mesh.effect.adapters.templating.sandbox import BoundedEnvironment
-from onex_mesh.runtime.errors import PayloadTooLargeError
 from onex_mesh.runtime.payload import Json
 
 _TEXT, _HTML = ".txt.j2", ".html.j2"
@@ -23,6 +22,11 @@ class RenderedMail:
     subject: str
     text: str
     html: str | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of text and HTML."""
+        return len(self.text.encode(errors="replace")) + len((self.html or "").encode(errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class MailTemplates:
         Raises:
             ValidationError: There is no such template, it uses a name that the data lacks, it goes on for too long, or
                 its subject gets a line break.
-            PayloadTooLargeError: The mail is larger than the target takes.
+            PayloadTooLargeError: One of its parts is larger than the target takes.
         """
         template = self._templates.get(name)
         if template is None:
@@ -66,12 +70,6 @@ class MailTemplates:
         subject = check_title(template.subject.render(data, chars_max=self._size_bytes_max).strip())
         text = template.text.render(data, chars_max=self._size_bytes_max)
         html = template.html.render(data, chars_max=self._size_bytes_max) if template.html is not None else None
-        size = len(text.encode(errors="replace")) + len((html or "").encode(errors="replace"))
-        if size > self._size_bytes_max:
-            raise PayloadTooLargeError(
-                f"a mail of {size} bytes is more than {self._size_bytes_max}",
-                error_context={"size_bytes": size, "size_bytes_max": self._size_bytes_max},
-            )
         return RenderedMail(subject[:_SUBJECT_CHARS_MAX], text, html)
 
     def _read(self, name: str) -> _MailTemplate:
