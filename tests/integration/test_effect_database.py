@@ -7,12 +7,8 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from onex.v1 import intent_pb2
@@ -25,68 +21,9 @@ from onex_mesh.runtime.errors import (
     TemporaryDatabaseError,
     ValidationError,
 )
-from tests.effect_engine import World, effect_world, intent
+from tests.databases import Database, rows_of
+from tests.effect_engine import effect_world, intent
 from tests.postgres import PostgresServer
-
-_DDL = """CREATE TABLE IF NOT EXISTS orders (
-  order_id VARCHAR(40) PRIMARY KEY, total NUMERIC(14, 2), amount BIGINT, note TEXT, placed_at {moment}, paid BOOLEAN,
-  secret TEXT)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """One of the two databases."""
-
-    kind: str
-    dsn: str
-    folder: Path
-
-    def world(self, **settings: object) -> AbstractAsyncContextManager[World]:
-        """An engine with the table as target `orders`, on this database."""
-        moment = "TIMESTAMP WITH TIME ZONE" if self.kind == "postgresql" else "TIMESTAMP"
-        extra = "".join(f"\n    {name}: {value}" for name, value in settings.items())
-        return effect_world(
-            self.folder,
-            f"""\
-  orders:
-    kind: database
-    dsn: {self.dsn}
-    table: orders
-    tables:
-      orders: {{columns: [order_id, total, amount, note, placed_at, paid], key: [order_id]}}
-    ddl: ["{" ".join(_DDL.format(moment=moment).split())}"]
-    limits: {{concurrency: 8, size_bytes: 20000}}
-    retry: {{max_retries: 3, initial_backoff_s: 0.02}}{extra}
-""",
-        )
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Generator[PostgresServer, None, None]:
-    """A PostgreSQL server for this module."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database, None]:
-    """Both databases, empty."""
-    if request.param == "sqlite":
-        yield Database("sqlite", f"sqlite:///{tmp_path}/shop.db", tmp_path)
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    yield Database("postgresql", server.dsn, tmp_path)
-    connection = await asyncpg.connect(server.dsn)
-    await connection.execute("DROP TABLE IF EXISTS orders, onex_effects, onex_fences")
-    await connection.close()
-
-
-async def _rows(world: World, **parameters: object) -> list[dict[str, object]]:
-    result = await world.result("database_read", "orders", "", {"order": "order_id", **parameters})
-    assert isinstance(result, dict)
-    return list(result["rows"])
 
 
 def _workflow(token: int, workflow_id: str = "wf") -> EffectContext:
@@ -113,12 +50,12 @@ async def test_insert_update_upsert_delete_and_select(database: Database) -> Non
         }
         assert (await write("upsert", data={"order_id": "c"})) == {"operation": "upsert", "table": "orders", "rows": 1}
         assert (await write("delete", where={"order_id": "b"})) == {"operation": "delete", "table": "orders", "rows": 1}
-        assert await _rows(world, columns=["order_id", "amount"], order="-order_id") == [
+        assert await rows_of(world, columns=["order_id", "amount"], order="-order_id") == [
             {"order_id": "c", "amount": None},
             {"order_id": "a", "amount": 7},
         ]
-        assert await _rows(world, columns=["order_id"], where={"amount": None}) == [{"order_id": "c"}]
-        assert await _rows(world, columns=["order_id"], limit=1, offset=1) == [{"order_id": "c"}]
+        assert await rows_of(world, columns=["order_id"], where={"amount": None}) == [{"order_id": "c"}]
+        assert await rows_of(world, columns=["order_id"], limit=1, offset=1) == [{"order_id": "c"}]
 
 
 async def test_the_same_key_writes_once(database: Database) -> None:
@@ -131,7 +68,7 @@ async def test_the_same_key_writes_once(database: Database) -> None:
         again = await world.effect(*write, key="order_a")
         assert (again.metadata.replayed, again.metadata.attempts) == (True, 0)
         assert again.operation_result == first.operation_result
-        assert len(await _rows(world)) == 1
+        assert len(await rows_of(world)) == 1
 
 
 async def test_two_nodes_at_once_under_one_key(database: Database) -> None:
@@ -147,7 +84,7 @@ async def test_two_nodes_at_once_under_one_key(database: Database) -> None:
             )
         )
         assert sum(output.metadata.replayed for output in outputs) == 10
-        assert [row["amount"] for row in await _rows(one)] == list(range(10))
+        assert [row["amount"] for row in await rows_of(one)] == list(range(10))
 
 
 async def test_a_writer_that_was_followed_is_refused(database: Database) -> None:
@@ -168,7 +105,7 @@ async def test_a_writer_that_was_followed_is_refused(database: Database) -> None
             await insert("a", _workflow(8))
         await insert("d", _workflow(9))
         await insert("e", _workflow(3, "another"))
-        assert [row["order_id"] for row in await _rows(world)] == ["a", "b", "d", "e"]
+        assert [row["order_id"] for row in await rows_of(world)] == ["a", "b", "d", "e"]
 
 
 async def test_steps_of_one_workflow_write_side_by_side(database: Database) -> None:
@@ -187,7 +124,7 @@ async def test_steps_of_one_workflow_write_side_by_side(database: Database) -> N
                 for n in range(20)
             )
         )
-        assert len(await _rows(world)) == 20
+        assert len(await rows_of(world)) == 20
 
 
 async def test_a_write_that_fails_records_nothing(database: Database) -> None:
@@ -198,7 +135,7 @@ async def test_a_write_that_fails_records_nothing(database: Database) -> None:
         with pytest.raises(EffectFailedError, match="a constraint forbids it") as failed:
             await world.effect(*insert, {"data": [{"order_id": "b"}, {"order_id": "a"}]}, key="k2")
         assert failed.value.error_context["attempts"] == 1
-        assert len(await _rows(world)) == 1
+        assert len(await rows_of(world)) == 1
         output = await world.effect(*insert, {"data": {"order_id": "b"}}, key="k2")
         assert not output.metadata.replayed
 
@@ -210,12 +147,12 @@ async def test_money_and_big_numbers_are_exact(database: Database) -> None:
         await world.effect("database_write", "orders", "insert", {"data": {**data, "paid": True}})
         await world.effect("database_write", "orders", "insert", {"data": {"order_id": "b", "total": "0.1"}})
         await world.effect("database_write", "orders", "insert", {"data": {"order_id": "c", "total": 1234567890.12}})
-        rows = await _rows(world)
+        rows = await rows_of(world)
         assert [row["total"] for row in rows] == ["19.90", "0.10", "1234567890.12"]
         assert rows[0]["amount"] == str(2**62)
         assert rows[0]["paid"] is True
         assert str(rows[0]["placed_at"]).startswith("2026-01-31T10:00:00")
-        assert await _rows(world, columns=["order_id"], where={"total": "0.10"}) == [{"order_id": "b"}]
+        assert await rows_of(world, columns=["order_id"], where={"total": "0.10"}) == [{"order_id": "b"}]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +172,7 @@ async def test_values_must_fit_their_columns(database: Database, column: str, va
     async with database.world() as world:
         with pytest.raises(ValidationError, match=rf"data\.{column}: does not fit"):
             await world.effect("database_write", "orders", "insert", {"data": {"order_id": "a", column: value}})
-        assert await _rows(world) == []
+        assert await rows_of(world) == []
 
 
 async def test_values_are_bound_never_pasted(database: Database) -> None:
@@ -244,7 +181,7 @@ async def test_values_are_bound_never_pasted(database: Database) -> None:
     async with database.world() as world:
         await world.effect("database_write", "orders", "insert", {"data": {"order_id": nasty, "note": nasty}})
         await world.effect("database_write", "orders", "update", {"data": {"note": "'"}, "where": {"order_id": nasty}})
-        assert await _rows(world, columns=["order_id", "note"], where={"note": "'"}) == [
+        assert await rows_of(world, columns=["order_id", "note"], where={"note": "'"}) == [
             {"order_id": nasty, "note": "'"}
         ]
 
@@ -277,7 +214,7 @@ async def test_what_is_not_listed_cannot_be_named(
         with pytest.raises(ValidationError) as refused:
             await world.effect("database_write", "orders", operation, parameters)
         assert f"io_operation_config.parameters.{field}" in [path for path, _ in refused.value.violations]
-        assert await _rows(world) == []
+        assert await rows_of(world) == []
 
 
 async def test_reads_are_checked_and_bounded(tmp_path: Path) -> None:
@@ -302,7 +239,7 @@ async def test_an_intent_names_its_target_as_its_table(tmp_path: Path) -> None:
         (first,), (again,) = await world.intents([message]), await world.intents([message])
         assert first.status == again.status == intent_pb2.INTENT_STATUS_COMPLETED
         assert (first.replayed, again.replayed, again.attempts) == (False, True, 0)
-        assert len(await _rows(world)) == 1
+        assert len(await rows_of(world)) == 1
 
 
 async def test_a_locked_database_is_temporary(tmp_path: Path) -> None:
@@ -415,8 +352,8 @@ async def test_a_crash_around_the_commit(tmp_path: Path, moment: str) -> None:
     )
     assert died.returncode == 7
     async with database.world() as world:
-        assert len(await _rows(world)) == (0 if moment == "before" else 1)
+        assert len(await rows_of(world)) == (0 if moment == "before" else 1)
         write = ("database_write", "orders", "insert", {"data": {"order_id": "a", "amount": 1}})
         output = await world.effect(*write, key="k")
         assert output.metadata.replayed == (moment == "after")
-        assert await _rows(world, columns=["order_id", "amount"]) == [{"order_id": "a", "amount": 1}]
+        assert await rows_of(world, columns=["order_id", "amount"]) == [{"order_id": "a", "amount": 1}]
