@@ -507,11 +507,24 @@ async def test_a_changed_definition_does_not_start_an_event_again(
         await eventually(lambda: is_settled(broker))
         await mesh.remove(effect)
         definition.write_text(WORKFLOW.replace("1.0.0", "2.0.0"))
-        effect = await mesh.add(effect_node(tmp_path, broker, subscription))
+        node = effect_node(tmp_path, broker, subscription)
+        effect = await mesh.add(node)
         await broker.publish(encoded(event(1)))
         await eventually(lambda: is_settled(broker))
         assert len(await workflows(mesh.channel(orchestrator))) == 1
         assert (await listed(mesh.channel(effect), "placed")).description == "1 delivered again"
+
+        # A change of the definition alone is taken over while the node runs.
+        definition.write_text(WORKFLOW.replace("name: fulfil", "name: refill"))
+        node.reload()
+        numbers = itertools.count(2)
+
+        async def is_refilled() -> bool:
+            await broker.publish(encoded(event(next(numbers))))
+            await eventually(lambda: is_settled(broker))
+            return any(name.startswith("refill-") for name in await workflows(mesh.channel(orchestrator)))
+
+        await eventually(is_refilled)
         assert await broker.letters() == []
 
 

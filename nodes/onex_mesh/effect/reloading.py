@@ -129,8 +129,10 @@ class Reloading:
         self.problem = why if len(why) <= _PROBLEM_CHARS_MAX else f"{why[: _PROBLEM_CHARS_MAX - 1]}…"
 
     def _paths(self) -> frozenset[Path]:
-        declared = (*self._current.targets.values(), *self._attempted.targets.values())
-        return frozenset({self._path, *(path for config in declared for path in config.refers_to())})
+        files = (self._current, self._attempted)
+        by_targets = {path for file in files for row in file.targets.values() for path in row.refers_to()}
+        by_subscriptions = {path for file in files for row in file.subscriptions.values() for path in row.refers_to()}
+        return frozenset({self._path, *by_targets, *by_subscriptions})
 
     async def _look(self) -> dict[Path, bytes]:
         paths = self._paths()

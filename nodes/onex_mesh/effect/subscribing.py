@@ -232,9 +232,8 @@ class Subscriptions:
 
 
 def _digest(config: SubscriptionConfig, target: TargetConfig) -> bytes:
-    start = config.start_workflow
-    definition = look(start.definition) if start is not None and start.definition is not None else b""
-    return hashlib.sha256(config.model_dump_json().encode() + fingerprint(target) + definition).digest()
+    files = b"".join(look(path) for path in config.refers_to())
+    return hashlib.sha256(config.model_dump_json().encode() + fingerprint(target) + files).digest()
 
 
 def _summary(tally: Tally) -> str:

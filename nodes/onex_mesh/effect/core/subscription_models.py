@@ -39,7 +39,8 @@ def compiled(value: Template) -> ValueTemplate:
     try:
         template = compile_value(to_value(value))
     except ValidationError as error:
-        raise ValueError(error.message) from error
+        rows = (text if path == "value" else f"{path}: {text}" for path, text in error.violations)
+        raise ValueError("; ".join(rows)) from error
     foreign = sorted(template.roots - {"input"})
     if foreign:
         raise ValueError(f"reads {', '.join(foreign)}; a subscription knows only the event, as `input`")
@@ -162,6 +163,11 @@ class SubscriptionConfig(FrozenModel):
         if self.dead_letters.file is not None:
             update["dead_letters"] = DeadLetters(file=folder / self.dead_letters.file)
         return self.model_copy(update=update)
+
+    def refers_to(self) -> tuple[Path, ...]:
+        """Files whose content belongs to the declaration."""
+        start = self.start_workflow
+        return () if start is None or start.definition is None else (start.definition,)
 
     def wants(self, event_type: str) -> bool:
         """Whether events of a type are taken."""

@@ -93,7 +93,7 @@ class NatsMessages:
         try:
             with translated(self._config.target, may_repeat=True):
                 # In the other style the library tells answers apart by their subject, and messages keep their own.
-                asking = link.client.request(api, request, timeout=_WAIT_S + _ANSWER_S, old_style=True)
+                asking = link.client.request(api, request, timeout=_WAIT_S * 3, old_style=True)
                 message = await link.answered(asking, subject=api)
         except OnexError as error:
             if isinstance(error.__cause__, nats.errors.NoRespondersError):

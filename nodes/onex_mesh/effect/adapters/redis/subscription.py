@@ -161,7 +161,7 @@ class RedisMessages:
         await self.age(entry_id, max(self._config.ack_wait_s - delay_s, 0.0))
 
     async def bury(self, delivery: RedisDelivery, burial: Burial) -> None:
-        """Puts a message where dead letters go and acknowledges it; in another stream, both at once."""
+        """Puts a message where dead letters go, then acknowledges it; after a crash between the two it is there twice."""
         if self._file is not None:
             await self._file.append(burial, place=delivery.place, headers=delivery.headers, body=delivery.body)
             await self.acknowledge(delivery.entry_id)
@@ -175,10 +175,9 @@ class RedisMessages:
         }
         fields = {**delivery.fields, **{f"onex-{name}".encode(): value.encode() for name, value in why.items()}}
         with translated(self._config.target, may_repeat=True):
-            async with self._redis.pipeline(transaction=True) as transaction:
-                transaction.xadd(self._config.dead_letters.stream, fields)
-                transaction.xack(self._key, self._config.durable, delivery.entry_id)
-                await transaction.execute()
+            # Not in one transaction: Redis would go on with the acknowledgement where the letter is refused.
+            await self._redis.xadd(self._config.dead_letters.stream, fields)
+        await self.acknowledge(delivery.entry_id)
 
     def place_of(self, entry_id: bytes) -> str:
         """Where a message stands."""
