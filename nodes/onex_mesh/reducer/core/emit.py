@@ -175,7 +175,7 @@ def cache_update(
 
 def custom(
     custom_type: str,
-    target: str,
+    target: str = "app",
     *,
     payload: Mapping[str, object] | None = None,
     priority: Priority = Priority.NORMAL,
@@ -187,7 +187,7 @@ def custom(
 
     Args:
         custom_type: Its name.
-        target: The configured target.
+        target: Effects of the application have none of the operator's; leave it out.
         payload: Its parameters.
         priority: Execution priority.
         key: Idempotency key.
