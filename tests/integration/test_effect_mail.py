@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
 
-from onex.v1 import intent_pb2
+from onex.v1 import effect_pb2, effect_pb2_grpc, intent_pb2
+from onex_lease import EmbeddedEtcd, Keyspace
+from onex_mesh.effect.core import EffectRegistry
 from onex_mesh.effect.core.request import EffectContext
+from onex_mesh.effect.node import EffectNode
 from onex_mesh.runtime.errors import (
     EffectFailedError,
     PayloadTooLargeError,
     TargetUnavailableError,
     ValidationError,
 )
-from tests.effect_engine import MemoryLedger, intent
+from tests.effect_engine import MemoryLedger, effect_contract, intent
+from tests.inprocess import InProcessMesh
 from tests.mail_server import Mailbox, mail_server, mail_templates, mail_world
 
 
@@ -247,3 +252,40 @@ async def test_a_strange_correlation_id_stays_in_its_header(tmp_path: Path, mail
     (mail,) = mailbox.mails
     assert mail["Bcc"] is None
     assert mail["X-Correlation-ID"] == "a%20Bcc:%20everyone@x.example%20%C3%BC"
+
+
+async def test_changed_templates(tmp_path: Path, mailbox: Mailbox, etcd: EmbeddedEtcd, keys: Keyspace) -> None:
+    """R17, R18: a running node takes templates over when they are right, those of sub-folders too; wrong ones change
+    nothing."""
+    templates = mail_templates(tmp_path)
+    (templates / "parts").mkdir()
+    (templates / "parts/foot.txt.j2").write_text("old foot", encoding="utf-8")
+    (templates / "plain.txt.j2").write_text("Subject: Hi\n{% include 'parts/foot.txt.j2' %}", encoding="utf-8")
+    (tmp_path / "targets.yaml").write_text(
+        "targets:\n  mail: {kind: smtp, host: 127.0.0.1, tls: none, sender: s@x.example, templates: templates,\n"
+        f"    recipient_domains: ['*'], port: {mailbox.port}}}\n",
+        encoding="utf-8",
+    )
+    node = EffectNode(EffectRegistry(), tmp_path / "targets.yaml", "1.0.0")
+    async with InProcessMesh(etcd, keys) as mesh:
+        stub = effect_pb2_grpc.EffectServiceStub(mesh.channel(await mesh.add(node)))
+
+        async def sent() -> str:
+            contract = effect_contract(*_mail(template="plain"))
+            await stub.ExecuteEffect(effect_pb2.ExecuteEffectRequest(contract=contract))
+            body = mailbox.mails[-1].get_body()
+            assert body is not None
+            return str(body.get_content()).strip()
+
+        assert await sent() == "old foot"
+        (templates / "parts/foot.txt.j2").write_text("{% new foot", encoding="utf-8")
+        node.reload()
+        async with asyncio.timeout(20):
+            while not any("foot.txt.j2:1: " in row.message for row in await node.check()):  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0.05)
+        assert await sent() == "old foot"
+        (templates / "parts/foot.txt.j2").write_text("new foot", encoding="utf-8")
+        node.reload()
+        async with asyncio.timeout(20):
+            while await sent() != "new foot":  # noqa: ASYNC110  # nothing tells
+                await asyncio.sleep(0.05)
