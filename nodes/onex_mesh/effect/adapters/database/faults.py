@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from onex_mesh.runtime.errors import (
@@ -16,7 +16,18 @@ from onex_mesh.runtime.errors import (
     TemporaryDatabaseError,
 )
 
-DATABASE_ERRORS = (StatementError, PoolTimeoutError, OSError, TimeoutError)
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """Errors of asyncpg itself: SQLAlchemy lets those through that come while rows are fetched."""
+    try:
+        import asyncpg
+    except ModuleNotFoundError:
+        # Without the extra `postgres` there is no PostgreSQL to fail.
+        return ()
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+DATABASE_ERRORS = (StatementError, PoolTimeoutError, OSError, TimeoutError, *_driver_errors())
 """What is translated here. Anything else is a fault of this node, and is reported as one."""
 
 _MESSAGE_CHARS_MAX = 300
@@ -55,6 +66,7 @@ _BY_CODE: tuple[tuple[Fault, tuple[str, ...]], ...] = (
     (Fault.LOST, ("08", "57P", "25P03", "25006", "SQLITE_IOERR")),
     (Fault.REFUSED, ("28", "3D000", "SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_READONLY")),
     (Fault.UNREACHABLE, ("SQLITE_CANTOPEN",)),
+    (Fault.CONSTRAINT, ("23", "SQLITE_CONSTRAINT")),
     (Fault.FORBIDDEN, ("42501", "SQLITE_AUTH", "SQLITE_PERM")),
 )
 _WRITES_IN_READ = ("25006", "SQLITE_READONLY")
@@ -75,7 +87,7 @@ def fault_of(error: Exception, *, reads: bool = False) -> Fault:
         return Fault.FULL
     if isinstance(error, OSError | TimeoutError):
         return Fault.UNREACHABLE
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
         return Fault.UNBOUND
     code = _code(error)
     if reads and code.startswith(_WRITES_IN_READ):
@@ -83,13 +95,12 @@ def fault_of(error: Exception, *, reads: bool = False) -> Fault:
     for fault, codes in _BY_CODE:
         if code.startswith(codes):
             return fault
-    if type(error.orig).__name__ == "InvalidCachedStatementError":
+    if type(_cause(error)).__name__ == "InvalidCachedStatementError":
         return Fault.STALE
-    if isinstance(error, IntegrityError):
-        return Fault.CONSTRAINT
     if _CLIENT_SIDE.match(_text(error)):
         return Fault.UNBOUND
-    return Fault.LOST if error.connection_invalidated else Fault.WRONG
+    is_closed = error.connection_invalidated if isinstance(error, DBAPIError) else "closed" in str(error)
+    return Fault.LOST if is_closed else Fault.WRONG
 
 
 def translate(
@@ -131,16 +142,22 @@ def translate(
             return EffectFailedError(f"{of} refused: {text}", error_context=context)
 
 
+def _cause(error: Exception) -> BaseException:
+    """The error of the driver."""
+    driver = error.orig if isinstance(error, DBAPIError) else None
+    return error if driver is None else driver
+
+
 def _code(error: Exception) -> str:
     """SQLSTATE, or the name of SQLite's result code; empty without one."""
-    driver = error.orig if isinstance(error, DBAPIError) else None
+    driver = _cause(error)
     code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
     return code if isinstance(code, str) else ""
 
 
 def _text(error: Exception) -> str:
     """What the database said, without DETAIL and HINT: these quote rows, also columns that nobody may see."""
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, StatementError | OSError | TimeoutError) and not isinstance(error, DBAPIError):
         return type(error).__name__
-    said = _DETAIL.sub("", _CLASS_PREFIX.sub("", str(error.orig)))
+    said = _DETAIL.sub("", _CLASS_PREFIX.sub("", str(_cause(error))))
     return " ".join(said.split())[:_MESSAGE_CHARS_MAX]

@@ -121,8 +121,8 @@ class Transactions:
         try:
             yield connection
         except DATABASE_ERRORS as error:
-            if fault_of(error) is Fault.LOST and not connection.invalidated:
-                # The server is there and refuses, as a standby does: the next connection may find the right one.
+            if fault_of(error) in (Fault.LOST, Fault.STALE) and not connection.invalidated:
+                # Such as one to a standby: it is there and refuses, and the next connection may find the primary.
                 await connection.invalidate()
             raise
         finally:
