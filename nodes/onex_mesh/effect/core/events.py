@@ -64,7 +64,7 @@ def read_event(headers: Mapping[str, str], body: bytes) -> CloudEvent:
         body: The whole event as JSON (structured mode), or its data (binary mode).
 
     Raises:
-        ValidationError: It is not a CloudEvent of version 1; what is wrong, never its data.
+        ValidationError: It is not a CloudEvent of version 1.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     attributes = {

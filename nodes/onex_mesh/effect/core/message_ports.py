@@ -17,7 +17,7 @@ class Burial:
     reason: str
     """Reason of the error, such as VALIDATION_FAILED."""
     message: str
-    """What is wrong with it; bounded, and never its data."""
+    """What is wrong with it, bounded."""
     deliveries: int
 
 
