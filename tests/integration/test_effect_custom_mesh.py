@@ -11,7 +11,7 @@ import pytest
 from onex.v1 import effect_pb2, effect_pb2_grpc, intent_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_mesh.app import load_app
 from onex_mesh.effect.core import Inverse
-from onex_mesh.runtime.payload import from_payload, json_payload
+from onex_mesh.runtime.payload import from_payload, from_struct, json_payload
 from tests.mesh import MeshProcesses
 
 AUTHORS_FILE = '''
@@ -143,12 +143,16 @@ async def test_an_intent_of_the_authors_own_type_is_executed(tmp_path: Path, mon
 
         effects: effect_pb2_grpc.EffectServiceAsyncStub = effect_pb2_grpc.EffectServiceStub(mesh.channel("effect"))
         listed = await effects.ListTargets(effect_pb2.ListTargetsRequest(kind="app"), timeout=10)
-        described = {row.name: row.description.splitlines() for row in listed.targets}
-        assert sorted(described) == ["app:book_parcel", "app:cancel_parcel"]
-        text, inverse, schema = described["app:book_parcel"]
-        assert (text, inverse) == ("Books a parcel with the carrier.", "compensated by: cancel_parcel")
-        properties = json.loads(schema.removeprefix("parameters: "))["properties"]
-        assert properties["weight_g"] == {"exclusiveMinimum": 0, "title": "Weight G", "type": "integer"}
+        targets = {row.name: row for row in listed.targets}
+        assert sorted(targets) == ["app:book_parcel", "app:cancel_parcel"]
+        row = targets["app:book_parcel"]
+        assert (row.description, row.compensated_by) == ("Books a parcel with the carrier.", "cancel_parcel")
+        schema = from_struct(row.parameters_schema)
+        assert schema["required"] == ["address", "weight_g"]
+        assert schema["properties"] == {
+            "address": {"title": "Address", "type": "string"},
+            "weight_g": {"exclusiveMinimum": 0, "title": "Weight G", "type": "integer"},
+        }
 
     # What an orchestrator will need to undo it, looked up with what it has: the parameters and the result.
     app = load_app("parcels_of_the_author:app", directory=tmp_path)

@@ -230,7 +230,7 @@ async def test_an_orchestrator_that_is_not_built_yet_is_waited_for(
         assert await broker.outstanding() == 1
         row = await listed(mesh.channel(effect), "placed")
         assert (row.healthy, row.failed_count) == (False, 0)
-        assert "not built yet" in row.description
+        assert "not built yet" in row.health_message
         health = await dependency(mesh.channel(effect), "subscription:placed")
         assert (health.healthy, "not built yet" in health.message) == (False, True)
 
@@ -281,7 +281,7 @@ async def test_no_orchestrator_at_all(tmp_path: Path, etcd: EmbeddedEtcd, keys: 
             return not (await listed(mesh.channel(effect), "placed")).healthy
 
         await eventually(is_degraded)
-        assert "no orchestrator is registered" in (await listed(mesh.channel(effect), "placed")).description
+        assert (await listed(mesh.channel(effect), "placed")).health_message == "no orchestrator is registered"
         await mesh.add(scripted)
         await eventually(lambda: is_settled(broker))
         assert [row.signal_id for row in scripted.asked] == ["e-1"]

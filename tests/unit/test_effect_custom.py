@@ -9,9 +9,11 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from onex_mesh.effect.adapters.custom import open_app_lane
 from onex_mesh.effect.core import EffectContext, EffectRegistry
+from onex_mesh.effect.listing import listed
 from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
-from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.payload import Json, from_struct
 from tests.effect_engine import effect_world
 
 
@@ -164,3 +166,31 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValidationError, match="is registered already"):
         registry.register("charge", charge)
     assert registry.names() == ["charge"]
+
+
+class Counted(pydantic.BaseModel):
+    """Parameters with a bound that JSON numbers of the mesh cannot hold."""
+
+    count: int = pydantic.Field(lt=2**63)
+
+
+async def count(parameters: Counted, context: EffectContext) -> None:
+    """Counts."""
+
+
+def test_an_effect_is_listed_with_its_schema_where_that_can_travel() -> None:
+    """R91, F22: the listing goes without a schema that would be rounded; the model checks all the same."""
+    registry = EffectRegistry()
+    rows = {
+        effect.name: listed(open_app_lane(effect))
+        for effect in (
+            registry.register("charge", charge, description="Charges"),
+            registry.register("plain", plain),
+            registry.register("count", count),
+        )
+    }
+    assert from_struct(rows["charge"].parameters_schema)["required"] == ["amount_pence", "currency"]
+    assert (rows["charge"].description, rows["charge"].compensated_by) == ("Charges", "")
+    assert not rows["plain"].HasField("parameters_schema")
+    assert not rows["count"].HasField("parameters_schema")
+    assert rows["count"].description == "Counts."

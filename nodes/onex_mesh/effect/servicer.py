@@ -12,7 +12,7 @@ from onex_mesh.effect.core.health import HealthChecks
 from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.request import EffectContext
 from onex_mesh.effect.executor import EffectExecutor
-from onex_mesh.effect.listing import listed
+from onex_mesh.effect.listing import listed, listed_subscription
 from onex_mesh.effect.subscribing import KIND as SUBSCRIPTION
 from onex_mesh.effect.subscribing import Listed
 from onex_mesh.runtime.call import CallContext
@@ -59,20 +59,8 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         lanes = sorted(chain(self._lanes.values(), self._app_lanes.values()), key=lambda lane: lane.name)
         targets = [listed(lane) for lane in lanes if request.kind in ("", lane.kind)]
         if request.kind in ("", SUBSCRIPTION):
-            targets += [_subscription(row) for row in self._subscriptions()]
+            targets += [listed_subscription(row) for row in self._subscriptions()]
         return effect_pb2.ListTargetsResponse(targets=targets)
-
-
-def _subscription(row: Listed) -> effect_pb2.Target:
-    return effect_pb2.Target(
-        name=row.name,
-        kind=SUBSCRIPTION,
-        healthy=row.healthy,
-        succeeded_count=row.tally.completed + row.tally.replayed + row.tally.passed_over,
-        failed_count=row.tally.dead,
-        in_flight=row.in_flight,
-        description="\n".join(line for line in (row.description, row.message) if line),
-    )
 
 
 def _context(correlation_id: str, context: CallContext) -> EffectContext:

@@ -75,8 +75,10 @@ class Listed:
     """A subscription as it is shown."""
 
     name: str
-    healthy: bool
-    message: str
+    trouble: str
+    """Why it does not get on; empty if it does."""
+    summary: str
+    """What became of its messages, in words."""
     description: str
     tally: Tally
     in_flight: int
@@ -161,8 +163,8 @@ class Subscriptions:
         return [
             Listed(
                 name=name,
-                healthy=not row.consumer.trouble,
-                message=row.consumer.trouble or _summary(row.consumer.tally),
+                trouble=row.consumer.trouble,
+                summary=_summary(row.consumer.tally),
                 description=row.declared.config.description,
                 tally=row.consumer.tally,
                 in_flight=row.consumer.in_flight,
@@ -172,7 +174,7 @@ class Subscriptions:
 
     def findings(self) -> list[Finding]:
         """What the node's health says of them."""
-        return [Finding(f"{KIND}:{row.name}", row.healthy, row.message) for row in self.listing()]
+        return [Finding(f"{KIND}:{row.name}", not row.trouble, row.trouble or row.summary) for row in self.listing()]
 
     def _prepared(self, file: TargetFile) -> Prepared:
         declared: dict[str, _Declared] = {}

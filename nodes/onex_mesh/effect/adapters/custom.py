@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,7 +32,9 @@ def open_app_lane(effect: CustomEffect) -> Lane:
     )
     lane = open_lane(f"{APP_TARGET}:{effect.name}", config, CustomAdapter(effect))
     lane.effect_types = (effect.name,)
-    lane.description = _description(effect)
+    lane.description = effect.description
+    lane.parameters_schema = effect.schema()
+    lane.compensated_by = effect.compensation.effect if effect.compensation is not None else ""
     return lane
 
 
@@ -107,14 +108,3 @@ class CustomAdapter:
         except ValidationError as error:
             raise EffectFailedError(f"the result of effect {self._effect.name!r}: {error.message}") from error
         return EffectValue(value)
-
-
-def _description(effect: CustomEffect) -> str:
-    """For people and tools that list targets: what it does, what undoes it, and the schema of its parameters."""
-    schema = effect.schema()
-    lines = [
-        effect.description,
-        f"compensated by: {effect.compensation.effect}" if effect.compensation is not None else "",
-        f"parameters: {json.dumps(schema, separators=(',', ':'))}" if schema is not None else "",
-    ]
-    return "\n".join(line for line in lines if line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from onex_mesh.effect.core.breaker import Breaker
@@ -16,6 +16,7 @@ from onex_mesh.effect.core.retry import RetryRules
 from onex_mesh.effect.core.slots import Slots
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import TargetAdapter
+from onex_mesh.runtime.payload import Json
 
 _SERIALS = itertools.count(1)
 
@@ -39,6 +40,10 @@ class Lane:
     counters: Counters = field(default_factory=Counters)
     serial: int = field(default_factory=lambda: next(_SERIALS))
     """Tells this lane from an earlier one of the same name."""
+    parameters_schema: Mapping[str, Json] | None = None
+    """Of an effect of the application: JSON schema of its parameters, where there is one."""
+    compensated_by: str = ""
+    """Of an effect of the application: the one that undoes it."""
     healthy: bool = True
     health_message: str = field(default="not checked yet")
     _under_way: int = 0
