@@ -96,3 +96,14 @@ async def rows_of(world: World, **parameters: object) -> list[dict[str, object]]
     result = await world.result("database_read", "orders", "", {"order": "order_id", **parameters})
     assert isinstance(result, dict)
     return list(result["rows"])
+
+
+async def until_so(database: Database, question: str, *, timeout_s: float = 20.0) -> None:
+    """Waits until a query returns a row.
+
+    Raises:
+        TimeoutError: It does not within the time.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not await database.sql(question):  # noqa: ASYNC110  # the database has no event for it
+            await asyncio.sleep(0.01)

@@ -292,9 +292,7 @@ async def test_a_target_of_statements_only(database: Database) -> None:
             await world.effect("database_read", "calc")
 
 
-async def test_a_statement_survives_a_change_of_its_tables(
-    postgres_database: Database, postgres: PostgresServer
-) -> None:
+async def test_a_statement_survives_a_change_of_its_tables(postgres_database: Database) -> None:
     """R25: connections have prepared what no longer fits; that is noticed and made again, and costs no effect."""
     async with postgres_database.world(_STATEMENTS) as world:
         await _fill(world, {"order_id": "a", "amount": 1})

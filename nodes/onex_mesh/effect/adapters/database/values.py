@@ -23,7 +23,7 @@ _NUMBER_CHARS_MAX = 1_100
 _DIGITS_MAX = 1_000
 _ITEMS_MAX = 10_000
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,1000}", re.ASCII)
 
 
 def to_sql(value: Json, kind: SqlType, field: str) -> SqlValue:
@@ -178,7 +178,8 @@ _WIDE = decimal.Context(prec=2_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN
 
 
 def _integer(value: object, bits: int) -> int:
-    if isinstance(value, float) or not _WHOLE.fullmatch(text := _plain_number(value)):
+    text = value.strip() if isinstance(value, str) else _plain_number(value)
+    if isinstance(value, float) or not _WHOLE.fullmatch(text):
         raise ValueError("is not a whole number")
     number = int(text)
     if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
