@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 from onex_mesh.effect.adapters.templating.budget import TooLargeError, budget
+from onex_mesh.effect.adapters.templating.weight import weigh
 
 _INT_BITS_MAX = 1_024
 _EXPONENT_MAX = 256
@@ -60,6 +61,7 @@ def check_operation(operator: str, left: object, right: object) -> None:
             _require_bits(left.bit_length() * abs(right))
         case "%" if isinstance(left, str):
             check_format(left)
+            current.make(weigh(right))
 
 
 def check_format(text: str) -> None:
