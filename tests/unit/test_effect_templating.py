@@ -157,6 +157,15 @@ def test_no_endless_work_and_no_flood(tmp_path: Path, source: str) -> None:
     assert peak < 32_000_000
 
 
+def test_a_long_list_is_no_endless_work(tmp_path: Path) -> None:
+    """R90: thousands of lines of data are rendered; ten times as many are refused with the reason."""
+    source = "{% for row in rows %}{{ loop.index }} {{ row.what|upper }}: {{ '%.2f'|format(row.price) }}\n{% endfor %}"
+    rows: list[Json] = [{"what": "tea", "price": 2.5}] * 3_000
+    assert _render(tmp_path, source, {"rows": rows}).count("TEA: 2.50") == 3_000
+    with pytest.raises(ValidationError, match="the template 't' needs more than 50000 steps"):
+        _render(tmp_path, source, {"rows": rows * 10})
+
+
 def test_constants_are_not_folded_into_floods(tmp_path: Path) -> None:
     """R18: the compiler, too, works within bounds, so that a bad template does not hang the start."""
     for source in (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jinja2
 
-_STEPS_MAX = 10_000
+_STEPS_MAX = 50_000
 _RENDER_S_MAX = 1.0
 _CHARS_PER_STEP = 4_096
 
@@ -39,7 +39,7 @@ class Budget:
         """
         self.steps -= 1 + worked_on // _CHARS_PER_STEP
         if self.steps < 0 or time.monotonic() > self.ends_at:
-            raise TooManyStepsError(f"needs more than {_STEPS_MAX} steps or {_RENDER_S_MAX} s")
+            raise TooManyStepsError(f"needs more than {_STEPS_MAX} steps or {_RENDER_S_MAX:g} s for this data")
 
     def make(self, chars: int) -> None:
         """Counts text or items before they are made.

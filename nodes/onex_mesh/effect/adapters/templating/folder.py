@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 from jinja2 import meta
 
-from onex_mesh.effect.adapters.templating.budget import TooLargeError, limited
+from onex_mesh.effect.adapters.templating.budget import TooLargeError, TooManyStepsError, limited
 from onex_mesh.effect.adapters.templating.sandbox import BoundedEnvironment
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.payload import Json
@@ -56,6 +56,8 @@ class Part:
             raise PayloadTooLargeError(
                 f"template {self.name!r}: {error.message}", error_context={"size_bytes_max": chars_max}
             ) from error
+        except TooManyStepsError as error:
+            raise refused("data", f"the template {self.name!r} {error.message}") from error
         except jinja2.UndefinedError as error:
             raise refused("data", error.message or "a name is undefined") from error
         except _DATA_ERRORS as error:
