@@ -148,6 +148,15 @@ def test_only_what_may_be_tried_again_says_when(cls: type[errors.OnexError], has
     assert (retry is not None) is has
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [(2.5, 2.5), (0.001, 0.1), ("soon", 0.1), (None, 0.1), (True, 0.1)])
+def test_the_wait_that_was_asked_for_travels(asked: object, seconds: float) -> None:
+    """R15: a limit that says when to come back is heard; never less than a moment."""
+    error = errors.OverloadedError("m", error_context={} if asked is None else {"retry_after_s": asked})
+    retry = detail(errors.to_status(error), error_details_pb2.RetryInfo)
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToMilliseconds() == int(seconds * 1000)
+
+
 def test_a_failed_workflow_carries_the_errors_of_all_nodes() -> None:
     """R151, R152: correlation id, chain, failed nodes and their count reach the client, also as the Python error."""
     first = errors.to_proto(errors.TargetUnavailableError("away"), node_kind=common_pb2.NODE_KIND_EFFECT)

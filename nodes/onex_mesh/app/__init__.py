@@ -22,6 +22,8 @@ from onex_mesh.reducer.core import (
     file_operation,
     message_publish,
     notification,
+    on_entry,
+    on_exit,
     transition,
 )
 from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavailableError, ValidationError
@@ -53,5 +55,7 @@ __all__ = [
     "load_app",
     "message_publish",
     "notification",
+    "on_entry",
+    "on_exit",
     "transition",
 ]

@@ -17,7 +17,8 @@ from onex_mesh.compute.core.algorithm import Function, Merge
 from onex_mesh.effect.core.compensation import Compensation
 from onex_mesh.effect.core.custom import EffectRegistry, Handler
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
-from onex_mesh.reducer.core import ReducerRegistry
+from onex_mesh.reducer.core import Fsm, ReducerRegistry
+from onex_mesh.reducer.core.declarative.build import read_machine
 from onex_mesh.runtime.errors import ValidationError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
@@ -108,6 +109,20 @@ class App:
             return definition
 
         return register
+
+    def reducer_file(self, path: str | Path) -> Fsm:
+        """Registers the state machine in a YAML file and returns it.
+
+        Args:
+            path: The file, relative to the file that calls.
+
+        Raises:
+            ValidationError: Something of it is wrong, or its name and version are taken; with file and line.
+        """
+        folder = Path(sys._getframe(1).f_code.co_filename).resolve().parent
+        machine = read_machine(folder / path)
+        self.reducers.add(machine)
+        return machine
 
     def effect(
         self,

@@ -9,6 +9,7 @@ import typer
 
 from onex_mesh.cli.dev_command import dev
 from onex_mesh.cli.mesh_commands import lease, nodes
+from onex_mesh.cli.reducer_commands import graph
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve
 from onex_mesh.cli.workflow_commands import get, history, list_workflows
@@ -62,3 +63,14 @@ cli.command("list", rich_help_panel=_WORKFLOWS)(list_workflows)
 cli.command(rich_help_panel=_WORKFLOWS)(history)
 cli.command(rich_help_panel=_MESH)(nodes)
 cli.command(rich_help_panel=_MESH)(lease)
+
+_reducer = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+_reducer.command()(graph)
+
+
+@_reducer.callback()
+def _reducer_main() -> None:
+    """Look at the reducers of an App, without a mesh."""
+
+
+cli.add_typer(_reducer, name="reducer", rich_help_panel="Develop")

@@ -12,6 +12,8 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cel_expr_python import cel
+from cel_expr_python.ext import ext_strings
+from google.protobuf import descriptor_pool
 
 _INT, _UINT, _DOUBLE = cel.Type.INT, cel.Type.UINT, cel.Type.DOUBLE
 _STRING, _BYTES, _LIST = cel.Type.STRING, cel.Type.BYTES, cel.Type.LIST
@@ -46,12 +48,33 @@ _OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
 
 def new_environment(variables: Iterable[str]) -> cel.Env:
     """An environment in which the variables hold any JSON."""
+    return typed_environment(dict.fromkeys(variables, cel.Type.DYN))
+
+
+def typed_environment(
+    variables: Mapping[str, cel.Type],
+    *,
+    messages: descriptor_pool.DescriptorPool | None = None,
+    package: str = "",
+    functions: Sequence[cel.FunctionDecl] = (),
+) -> cel.Env:
+    """An environment whose variables have types, which are checked when an expression is compiled.
+
+    Args:
+        variables: Type by name.
+        messages: The messages that types may be.
+        package: Where messages are found that are named without their package.
+        functions: More functions.
+    """
     excluded = "".join(f'    - name: "{name}"\n' for name in _STANDARD)
     config = cel.NewEnvConfigFromYaml(f"name: onex\nstdlib:\n  exclude_functions:\n{excluded}")
     return cel.NewEnv(
+        descriptor_pool=messages,
         config=config,
-        variables=dict.fromkeys(variables, cel.Type.DYN),
-        functions=[cel.FunctionDecl(name, _overloads(name)) for name in _STANDARD],
+        variables=variables,
+        extensions=[ext_strings.ExtStrings()],
+        container=package,
+        functions=[*(cel.FunctionDecl(name, _overloads(name)) for name in _STANDARD), *functions],
     )
 
 

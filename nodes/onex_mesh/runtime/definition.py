@@ -26,6 +26,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,127}")
 def place_of(definition: object) -> str:
     """Where a function or class is defined, as "file:line"; its name where the source is not known."""
     unwrapped = inspect.unwrap(definition) if callable(definition) else definition
+    told = getattr(unwrapped, "__onex_place__", "")
+    if isinstance(told, str) and told:
+        # What was made from a file that is not Python says itself where it stands.
+        return told
     code = getattr(unwrapped, "__code__", None)
     if code is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"

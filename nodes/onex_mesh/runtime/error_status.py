@@ -20,6 +20,7 @@ DOMAIN = "onex.v1"
 STATUS_BYTES_MAX = 5_000
 """A status travels as trailing metadata, and what is beyond 8 KiB of that is refused by clients: they would see the
 refusal instead of the error. Base64 and the message, which travels a second time, take the rest."""
+_RETRY_MS_MIN = 100
 _MESSAGE_CHARS_MAX = 500
 _FACT_CHARS_MAX = 500
 _VIOLATIONS_MAX = 50
@@ -58,7 +59,10 @@ def to_status(error: OnexError, *, node: str = "") -> status_pb2.Status:
         _attach(status, failure)
     if error.retryable:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(100)
+        asked_s = error.error_context.get("retry_after_s")
+        # What a target or its limits asked for; without it a moment, lest clients come back at once.
+        told_s = asked_s if isinstance(asked_s, int | float) and not isinstance(asked_s, bool) else 0
+        retry.retry_delay.FromMilliseconds(max(_RETRY_MS_MIN, int(told_s * 1000)))
         _attach(status, retry)
     if isinstance(error, WorkflowExecutionError) and error.pipeline is not None:
         is_small = error.pipeline.ByteSize() < STATUS_BYTES_MAX // 2

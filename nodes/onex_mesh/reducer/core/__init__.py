@@ -15,7 +15,7 @@ from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
 from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
 from onex_mesh.reducer.core.registry import ReducerRegistry
-from onex_mesh.reducer.core.transition import Next, transition
+from onex_mesh.reducer.core.transition import Next, on_entry, on_exit, transition
 
 __all__ = [
     "Aggregator",
@@ -36,5 +36,7 @@ __all__ = [
     "file_operation",
     "message_publish",
     "notification",
+    "on_entry",
+    "on_exit",
     "transition",
 ]

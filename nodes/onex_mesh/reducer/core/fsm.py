@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import pydantic
@@ -12,7 +12,14 @@ from pydantic import BaseModel
 
 from onex_mesh.reducer.core.freeze import mutable_part
 from onex_mesh.reducer.core.purity import check_function, check_model
-from onex_mesh.reducer.core.transition import Transition, built_transition, declarations_of
+from onex_mesh.reducer.core.transition import (
+    Call,
+    Transition,
+    built_hook,
+    built_transition,
+    declarations_of,
+    hooks_of,
+)
 from onex_mesh.runtime.definition import checked_name, checked_version, refused
 
 
@@ -33,6 +40,8 @@ class Fsm:
         initial: The state that a new one starts with.
         final: Values of the states that nothing leads out of.
         transitions: By action, in the order of the class.
+        entries: What happens when a state is entered from another one, by its value.
+        exits: What happens when a state is left for another one, by its value.
     """
 
     name: str
@@ -45,6 +54,8 @@ class Fsm:
     initial: BaseModel
     final: frozenset[str]
     transitions: Mapping[str, tuple[Transition, ...]]
+    entries: Mapping[str, Call] = field(default_factory=dict)
+    exits: Mapping[str, Call] = field(default_factory=dict)
 
     @classmethod
     def from_class(cls, definition: type, *, name: str = "", version: str = "1.0.0", description: str = "") -> Fsm:
@@ -55,7 +66,7 @@ class Fsm:
         - `initial`: its first state: a member of the enum, or an instance of the model. Default: `state_model()`;
         - `final`: members of the enum that nothing leads out of. Default: none;
         - `status_field`: name of the field. Default: "status";
-        - static methods under `@transition(...)`.
+        - static methods under `@transition(...)`, and optionally under `@on_entry(...)` and `@on_exit(...)`.
 
         Args:
             definition: The class.
@@ -72,6 +83,7 @@ class Fsm:
         states = _states(definition, model, status_field)
         final = _final(definition, states)
         transitions = _transitions(definition, model, states, final)
+        entries, exits = _hooks(definition, model, states, final)
         check_model(model)
         return cls(
             name=checked_name(definition, name or _snake_case(definition.__name__)),
@@ -84,6 +96,8 @@ class Fsm:
             initial=_initial(definition, model, status_field, states),
             final=final,
             transitions=transitions,
+            entries=entries,
+            exits=exits,
         )
 
     def status_of(self, state: BaseModel) -> str:
@@ -109,10 +123,10 @@ def _model(definition: type) -> type[BaseModel]:
 
 
 def _states(definition: type, model: type[BaseModel], status_field: str) -> type[Enum]:
-    field = model.model_fields.get(status_field)
-    if field is None:
+    declared = model.model_fields.get(status_field)
+    if declared is None:
         raise refused(definition, f"{model.__name__} has no field {status_field!r}, which holds the FSM state")
-    annotation = field.annotation
+    annotation = declared.annotation
     if not (isinstance(annotation, type) and issubclass(annotation, Enum) and issubclass(annotation, str)):
         raise refused(definition, f"{model.__name__}.{status_field} is a string enum (enum.StrEnum)")
     return annotation
@@ -163,6 +177,34 @@ def _transitions(
     if not found:
         raise refused(definition, "no transition: methods under @transition(...)")
     return found
+
+
+def _hooks(
+    definition: type, model: type[BaseModel], states: type[Enum], final: frozenset[str]
+) -> tuple[dict[str, Call], dict[str, Call]]:
+    """Entry and exit actions by state."""
+    entries: dict[str, Call] = {}
+    exits: dict[str, Call] = {}
+    for member in _members(definition):
+        function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        entered, left = hooks_of(function)
+        if not inspect.isfunction(function) or not (entered or left):
+            continue
+        if not isinstance(member, staticmethod):
+            raise refused(function, "an entry or exit action has neither `self` nor `cls`: put @staticmethod above it")
+        check_function(function)
+        for found, names, is_exit in ((entries, entered, False), (exits, left, True)):
+            for state in names:
+                if not isinstance(state, states):
+                    raise refused(function, f"{state!r} is not a {states.__name__}")
+                value = str(state.value)
+                if is_exit and value in final:
+                    raise refused(function, f"{value} is final: it is never left")
+                if value in found:
+                    what = "exit" if is_exit else "entry"
+                    raise refused(function, f"{value} has an {what} action already")
+                found[value] = built_hook(function, model, is_exit=is_exit)
+    return entries, exits
 
 
 def _members(definition: type) -> Iterator[object]:

@@ -137,14 +137,7 @@ def _payload(transition: Transition, payload: object) -> object:
 
 
 def _allows(guard: Call, action: str, state: BaseModel, payload: object, context: Callable[[], ReducerContext]) -> bool:
-    what = f"the guard of {action}"
-    try:
-        with Guard(what):
-            return bool(guard(state, payload, context()))
-    except OnexError:
-        raise
-    except Exception as error:
-        raise failure_of(error, guard.function, what) from error
+    return bool(_called(f"the guard of {action}", guard, state, payload, context()))
 
 
 def _run(
@@ -156,43 +149,69 @@ def _run(
     context: Callable[[], ReducerContext],
 ) -> Applied:
     what = f"the transition {transition.action}"
-    try:
-        with Guard(what):
-            result = transition.call(state, payload, context())
-    except OnexError:
-        raise
-    except Exception as error:
-        raise failure_of(error, transition.call.function, what) from error
-    new_state, intents = _parts(result, fsm, transition)
+    ctx = context()
+    result = _called(what, transition.call, state, payload, ctx)
+    new_state, intents = _parts(result, fsm, what, transition.call)
     status = fsm.status_of(new_state)
     if transition.target is not None and status != transition.target:
         raise StateConsistencyError(
             f"{what} left the state {status}, but declares {transition.target}",
             error_context={"action": transition.action, "expected": transition.target, "found": status},
         )
+    if status != previous:
+        new_state, intents = _crossed(fsm, state, new_state, intents, ctx)
     return Applied(new_state, _document(fsm, new_state, what), intents, previous, status, status in fsm.final)
 
 
-def _parts(result: object, fsm: Fsm, transition: Transition) -> tuple[BaseModel, tuple[Intent, ...]]:
-    """State and intents of whatever form the transition returned."""
+def _crossed(
+    fsm: Fsm, before: BaseModel, after: BaseModel, intents: tuple[Intent, ...], ctx: ReducerContext
+) -> tuple[BaseModel, tuple[Intent, ...]]:
+    """State and intents once the exit action of the one state and the entry action of the other have run."""
+    left, entered = fsm.status_of(before), fsm.status_of(after)
+    leaving, entering = fsm.exits.get(left), fsm.entries.get(entered)
+    if leaving is not None:
+        what = f"the exit action of {left}"
+        _, exit_intents = _parts((before, _called(what, leaving, before, None, ctx)), fsm, what, leaving)
+        intents = (*exit_intents, *intents)
+    if entering is not None:
+        what = f"the entry action of {entered}"
+        after, entry_intents = _parts(_called(what, entering, after, None, ctx), fsm, what, entering)
+        if fsm.status_of(after) != entered:
+            found = fsm.status_of(after)
+            raise StateConsistencyError(
+                f"{what} left the state {found}; only transitions change it",
+                error_context={"expected": entered, "found": found},
+            )
+        intents = (*intents, *entry_intents)
+    return after, intents
+
+
+def _called(what: str, call: Call, state: BaseModel, payload: object, ctx: ReducerContext) -> object:
+    try:
+        with Guard(what):
+            return call(state, payload, ctx)
+    except OnexError:
+        raise
+    except Exception as error:
+        raise failure_of(error, call.function, what) from error
+
+
+def _parts(result: object, fsm: Fsm, what: str, call: Call) -> tuple[BaseModel, tuple[Intent, ...]]:
+    """State and intents of whatever form a function of the machine returned."""
     intents: object = ()
     state = result
     if isinstance(result, Next):
         state, intents = result.state, result.intents
     elif isinstance(result, tuple) and len(result) == 2:
         state, intents = result
-    function = transition.call.function
+    place = place_of(call.function)
     if not isinstance(state, fsm.model):
-        raise ReductionFailedError(
-            f"{place_of(function)}: {transition.action} returned a {type(state).__name__}, not a {fsm.model.__name__}"
-        )
+        raise ReductionFailedError(f"{place}: {what} returned a {type(state).__name__}, not a {fsm.model.__name__}")
     if not isinstance(intents, list | tuple):
-        raise ReductionFailedError(f"{place_of(function)}: {transition.action} returned intents that are no sequence")
+        raise ReductionFailedError(f"{place}: {what} returned intents that are no sequence")
     for intent in intents:
         if not isinstance(intent, Intent):
-            raise ReductionFailedError(
-                f"{place_of(function)}: {transition.action} returned a {type(intent).__name__} among its intents"
-            )
+            raise ReductionFailedError(f"{place}: {what} returned a {type(intent).__name__} among its intents")
     return state, tuple(intents)
 
 

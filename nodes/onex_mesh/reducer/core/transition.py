@@ -24,6 +24,8 @@ Sources: TypeAlias = Enum | Iterable[Enum] | Literal["*"]
 
 ANY_STATE: Final = "*"
 _MARK = "__onex_transition__"
+_ENTRY = "__onex_entry__"
+_EXIT = "__onex_exit__"
 _NAMES = ("state", "payload", "ctx")
 _NOT_AT_ONCE = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
@@ -75,6 +77,46 @@ def transition(
     return mark
 
 
+def on_entry(*states: Enum) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declares what happens when a state is entered from another one, after the transition.
+
+    The function is a static method that takes `state` as the transition left it and, optionally, `ctx`, and returns
+    what a transition returns. It must not change the FSM state.
+
+    Args:
+        states: The states.
+    """
+    return _hook(_ENTRY, states)
+
+
+def on_exit(*states: Enum) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declares what happens when a state is left for another one.
+
+    The function is a static method that takes `state` as it was before the transition and, optionally, `ctx`, and
+    returns a sequence of intents; they come before those of the transition.
+
+    Args:
+        states: The states.
+    """
+    return _hook(_EXIT, states)
+
+
+def hooks_of(member: object) -> tuple[tuple[Enum, ...], tuple[Enum, ...]]:
+    """The states at whose entry and at whose exit a member of a class is called."""
+    entered: tuple[Enum, ...] = getattr(member, _ENTRY, ())
+    left: tuple[Enum, ...] = getattr(member, _EXIT, ())
+    return entered, left
+
+
+def _hook(mark: str, states: tuple[Enum, ...]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def declare(function: Callable[P, R]) -> Callable[P, R]:
+        inner = function.__func__ if isinstance(function, staticmethod) else function
+        setattr(inner, mark, (*getattr(inner, mark, ()), *states))
+        return function
+
+    return declare
+
+
 def declarations_of(member: object) -> tuple[Declaration, ...]:
     """The @transitions that stand above a member of a class."""
     declarations: tuple[Declaration, ...] = getattr(member, _MARK, ())
@@ -114,6 +156,7 @@ class Transition:
         call: The transition.
         guard: Says whether it may be taken; None if it always may.
         payload_model: Model of the payload; None for plain JSON, or for none.
+        stays: Whether it is known to leave the FSM state as it is.
     """
 
     action: str
@@ -123,6 +166,7 @@ class Transition:
     call: Call
     guard: Call | None
     payload_model: type[BaseModel] | None
+    stays: bool = False
 
     @property
     def takes_payload(self) -> bool:
@@ -172,6 +216,25 @@ def built_transition(
         guard=None if declaration.guard is None else _guard(declaration.guard, model),
         payload_model=_payload_model(function, hints) if call.takes_payload else None,
     )
+
+
+def built_hook(function: Function, model: type[BaseModel], *, is_exit: bool) -> Call:
+    """What is called when a state is entered or left.
+
+    Raises:
+        ValidationError: The signature is wrong; with file and line.
+    """
+    hints = annotations_of(function)
+    call = _call(function, hints, model)
+    if call.takes_payload:
+        raise refused(function, "an entry or exit action has no payload: (state) or (state, ctx)")
+    if is_exit:
+        origin = getattr(hints.get("return"), "__origin__", hints.get("return"))
+        if not (isinstance(origin, type) and issubclass(origin, Sequence)):
+            raise refused(function, "an exit action returns its intents: list[Intent]")
+    else:
+        _check_result(function, hints, model)
+    return call
 
 
 def _call(function: Function, hints: dict[str, object], model: type[BaseModel]) -> Call:

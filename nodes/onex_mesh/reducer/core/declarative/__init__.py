@@ -1,0 +1,1 @@
+"""State machines in YAML, with CEL for what they compute: pure by construction, checked when they are loaded."""

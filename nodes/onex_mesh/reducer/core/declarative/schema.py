@@ -1,0 +1,339 @@
+"""The records of a file, twice: as pydantic models, which check values, and as protobuf messages, which give CEL types.
+
+CEL knows the fields of messages and their types, so a wrong name or a sum of a number and a text is found when the file
+is loaded, not when an order is placed. The messages exist in this process only and never travel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated, Literal, cast
+
+import pydantic
+from cel_expr_python import cel
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2, wrappers_pb2
+from google.protobuf.message import Message
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from onex_mesh.reducer.core.declarative.types import FieldType, Kind
+from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
+from onex_mesh.runtime.payload import Json, from_value, to_value
+
+PACKAGE = "machine"
+STATE = "State"
+"""Name of the record of the state; no other may have it."""
+
+_WHOLE_MAX = 2**53
+_TIMESTAMP = "google.protobuf.Timestamp"
+_VALUE = "google.protobuf.Value"
+_Proto = descriptor_pb2.FieldDescriptorProto
+_numbers = itertools.count(1)
+_WRAPPED = {
+    Kind.STRING: "StringValue",
+    Kind.DECIMAL: "StringValue",
+    Kind.INT: "Int64Value",
+    Kind.DOUBLE: "DoubleValue",
+    Kind.BOOL: "BoolValue",
+}
+_SCALARS = {
+    Kind.STRING: _Proto.TYPE_STRING,
+    Kind.DECIMAL: _Proto.TYPE_STRING,
+    Kind.INT: _Proto.TYPE_INT64,
+    Kind.DOUBLE: _Proto.TYPE_DOUBLE,
+    Kind.BOOL: _Proto.TYPE_BOOL,
+}
+_CEL = {
+    Kind.STRING: cel.Type.STRING,
+    Kind.DECIMAL: cel.Type.STRING,
+    Kind.INT: cel.Type.INT,
+    Kind.DOUBLE: cel.Type.DOUBLE,
+    Kind.BOOL: cel.Type.BOOL,
+    Kind.TIMESTAMP: cel.Type.TIMESTAMP,
+    Kind.JSON: cel.Type.DYN,
+}
+_PYTHON: Mapping[Kind, object] = {
+    Kind.STRING: str,
+    Kind.INT: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)],
+    Kind.DOUBLE: Annotated[float, Field(allow_inf_nan=False)],
+    Kind.BOOL: bool,
+    Kind.DECIMAL: Annotated[Decimal, Field(allow_inf_nan=False)],
+    Kind.TIMESTAMP: AwareDatetime,
+    Kind.JSON: FrozenJson,
+}
+_EMPTY: Mapping[Kind, object] = {
+    Kind.STRING: "",
+    Kind.INT: 0,
+    Kind.DOUBLE: 0.0,
+    Kind.BOOL: False,
+    Kind.DECIMAL: Decimal(0),
+    Kind.JSON: None,
+    Kind.LIST: (),
+    Kind.MAP: FrozenDict[str, object](),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordField:
+    """A field of a record.
+
+    Attributes:
+        name: Its name.
+        type: Its type.
+        constraints: What pydantic checks beside the type: ge, le, min_length, max_length, pattern.
+        one_of: The values that it may have; empty: any.
+        default: Its default; None together with `required` where it has none.
+        required: Whether it must be given.
+        description: For people.
+    """
+
+    name: str
+    type: FieldType
+    constraints: Mapping[str, object]
+    one_of: tuple[str | int, ...]
+    default: object
+    required: bool
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: a set of fields under a name."""
+
+    name: str
+    fields: tuple[RecordField, ...]
+
+
+class RecordModel(BaseModel):
+    """Base of the models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Schema:
+    """The records of one file.
+
+    Args:
+        records: Each after those that it uses.
+        status: The field of the state that holds the FSM state, and the enum of its values.
+    """
+
+    def __init__(self, records: Sequence[Record], *, status: tuple[str, type[Enum]] | None = None) -> None:
+        self._records = {record.name: record for record in records}
+        self._models: dict[str, type[BaseModel]] = {}
+        self._status = status
+        for record in records:
+            self._models[record.name] = self._model(record)
+        self.pool = _pool(records)
+        self._messages = {
+            name: message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+            for name in self._records
+        }
+
+    def model(self, name: str) -> type[BaseModel]:
+        """The model of a record."""
+        return self._models[name]
+
+    def record(self, name: str) -> Record:
+        """A record."""
+        return self._records[name]
+
+    def cel_type(self, kind: FieldType) -> cel.Type:
+        """What CEL takes a field for."""
+        if kind.kind is Kind.RECORD:
+            return cel.Type(f"{PACKAGE}.{kind.record}")
+        if kind.item is not None:
+            item = self.cel_type(kind.item)
+            return cel.Type.List(item) if kind.kind is Kind.LIST else cel.Type.Map(cel.Type.STRING, item)
+        return _CEL[kind.kind]
+
+    def message(self, name: str, document: Mapping[str, object]) -> Message:
+        """The message of a record, from plain JSON that its model has checked."""
+        message = self._messages[name]()
+        self._fill(message, self._records[name], document)
+        return message
+
+    def plain(self, value: object) -> object:
+        """Plain JSON of a value that CEL returned.
+
+        Raises:
+            ValueError: It cannot be JSON: bytes, a duration, a map with other keys than text.
+        """
+        match value:
+            case None | bool() | int() | str():
+                return value
+            case float():
+                # As everywhere in the mesh, JSON numbers that are whole are whole.
+                return int(value) if value.is_integer() and abs(value) <= _WHOLE_MAX else value
+            case datetime():
+                return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            case Message():
+                return self._plain_message(value)
+            case Mapping():
+                for key in value:
+                    if not isinstance(key, str):
+                        raise ValueError(f"the key {key!r} of a map is no text")
+                return {key: self.plain(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self.plain(item) for item in value]
+        raise ValueError(f"a {type(value).__name__} cannot be JSON; use string(…)")
+
+    def _model(self, record: Record) -> type[BaseModel]:
+        fields: dict[str, object] = {}
+        for field in record.fields:
+            annotation = self._annotation(record, field)
+            if field.required:
+                fields[field.name] = (annotation, Field(description=field.description or None))
+            else:
+                fields[field.name] = (annotation, Field(field.default, description=field.description or None))
+        model = pydantic.create_model(record.name, __base__=RecordModel, **fields)  # type: ignore[call-overload]  # fields by name
+        return cast("type[BaseModel]", model)
+
+    def _annotation(self, record: Record, field: RecordField) -> object:
+        kind = field.type
+        if self._status is not None and (record.name, field.name) == (STATE, self._status[0]):
+            return self._status[1]
+        annotation: object = Literal[field.one_of] if field.one_of else self._python(kind)
+        if field.constraints:
+            annotation = Annotated[annotation, Field(**field.constraints)]  # type: ignore[call-overload]  # by name
+        return annotation | None if kind.optional else annotation  # type: ignore[operator]  # types are joined by |
+
+    def _python(self, kind: FieldType) -> object:
+        if kind.kind is Kind.RECORD:
+            return self._models[kind.record]
+        if kind.item is None:
+            return _PYTHON[kind.kind]
+        item = self._python(kind.item)
+        return tuple[item, ...] if kind.kind is Kind.LIST else FrozenDict[str, item]  # type: ignore[valid-type]  # built here
+
+    def _fill(self, message: Message, record: Record, document: Mapping[str, object]) -> None:
+        for field in record.fields:
+            value = document.get(field.name)
+            if value is None and field.type.kind is not Kind.JSON:
+                continue
+            self._set(message, field.name, field.type, value)
+
+    def _set(self, message: Message, name: str, kind: FieldType, value: object) -> None:
+        if kind.kind in _SCALARS:
+            text = str(value) if kind.kind is Kind.DECIMAL else value
+            if kind.optional:
+                getattr(message, name).value = text
+            else:
+                setattr(message, name, text)
+        elif kind.kind is Kind.LIST:
+            self._set_list(getattr(message, name), kind, cast("Sequence[object]", value))
+        elif kind.kind is Kind.MAP:
+            self._set_map(getattr(message, name), kind, cast("Mapping[str, object]", value))
+        else:
+            self._set_message(getattr(message, name), kind, value)
+
+    def _set_list(self, container: list[object], kind: FieldType, values: Sequence[object]) -> None:
+        assert kind.item is not None
+        if kind.item.kind in _SCALARS:
+            container.extend(str(value) if kind.item.kind is Kind.DECIMAL else value for value in values)
+            return
+        for value in values:
+            self._set_message(container.add(), kind.item, value)  # type: ignore[attr-defined]  # a repeated message
+
+    def _set_map(self, container: dict[str, object], kind: FieldType, values: Mapping[str, object]) -> None:
+        assert kind.item is not None
+        for key, value in values.items():
+            if kind.item.kind in _SCALARS:
+                container[key] = str(value) if kind.item.kind is Kind.DECIMAL else value
+            else:
+                self._set_message(cast("Message", container[key]), kind.item, value)
+
+    def _set_message(self, message: Message, kind: FieldType, value: object) -> None:
+        message.SetInParent()
+        if kind.kind is Kind.TIMESTAMP:
+            cast("timestamp_pb2.Timestamp", message).FromJsonString(str(value))
+        elif kind.kind is Kind.JSON:
+            # The pool has a class of its own for JSON values; the bytes are the same.
+            message.ParseFromString(to_value(cast("Json", value)).SerializeToString())
+        else:
+            self._fill(message, self._records[kind.record], cast("Mapping[str, object]", value))
+
+    def _plain_message(self, message: Message) -> object:
+        name = message.DESCRIPTOR.full_name
+        if name == _TIMESTAMP:
+            return self.plain(cast("timestamp_pb2.Timestamp", message).ToDatetime(tzinfo=UTC))
+        if name == _VALUE:
+            return from_value(struct_pb2.Value.FromString(message.SerializeToString()))
+        if name.startswith("google.protobuf."):
+            return cast("wrappers_pb2.StringValue", message).value
+        document: dict[str, object] = {}
+        for field in self._records[message.DESCRIPTOR.name].fields:
+            document[field.name] = self._plain_field(message, field)
+        return document
+
+    def _plain_field(self, message: Message, field: RecordField) -> object:
+        value = getattr(message, field.name)
+        if field.type.kind is Kind.LIST:
+            return [self.plain(item) for item in value]
+        if field.type.kind is Kind.MAP:
+            return {key: self.plain(value[key]) for key in sorted(value)}
+        if isinstance(value, Message) and not message.HasField(field.name):
+            return None
+        return self.plain(value)
+
+
+def natural_default(kind: FieldType) -> tuple[bool, object]:
+    """Whether a field of the state has a default without saying so, and which: what is empty, zero, false or absent."""
+    if kind.optional:
+        return True, None
+    return (True, _EMPTY[kind.kind]) if kind.kind in _EMPTY else (False, None)
+
+
+def _pool(records: Sequence[Record]) -> descriptor_pool.DescriptorPool:
+    pool = descriptor_pool.DescriptorPool()
+    for module in (timestamp_pb2, struct_pb2, wrappers_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"machine_{next(_numbers)}.proto",
+        package=PACKAGE,
+        syntax="proto3",
+        dependency=[module.DESCRIPTOR.name for module in (timestamp_pb2, struct_pb2, wrappers_pb2)],
+    )
+    for record in records:
+        message = file.message_type.add(name=record.name)
+        for number, field in enumerate(record.fields, 1):
+            _add_field(message, number, field)
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+def _add_field(message: descriptor_pb2.DescriptorProto, number: int, field: RecordField) -> None:
+    if field.type.kind is Kind.MAP:
+        assert field.type.item is not None
+        # A map is a list of entries to protobuf; the entry's name follows from that of the field.
+        entry = message.nested_type.add(name="".join(part.capitalize() for part in field.name.split("_")) + "Entry")
+        entry.options.map_entry = True
+        entry.field.add(name="key", number=1, label=_Proto.LABEL_OPTIONAL, type=_Proto.TYPE_STRING)
+        _typed(entry.field.add(name="value", number=2, label=_Proto.LABEL_OPTIONAL), field.type.item)
+        added = message.field.add(name=field.name, number=number, label=_Proto.LABEL_REPEATED)
+        added.type, added.type_name = _Proto.TYPE_MESSAGE, f".{PACKAGE}.{message.name}.{entry.name}"
+        return
+    is_list = field.type.kind is Kind.LIST
+    label = _Proto.LABEL_REPEATED if is_list else _Proto.LABEL_OPTIONAL
+    item = field.type.item if is_list else field.type
+    assert item is not None
+    _typed(message.field.add(name=field.name, number=number, label=label), item)
+
+
+def _typed(proto: descriptor_pb2.FieldDescriptorProto, kind: FieldType) -> None:
+    if kind.kind in _SCALARS and not kind.optional:
+        proto.type = _SCALARS[kind.kind]
+        return
+    proto.type = _Proto.TYPE_MESSAGE
+    if kind.kind is Kind.RECORD:
+        proto.type_name = f".{PACKAGE}.{kind.record}"
+    elif kind.kind is Kind.TIMESTAMP:
+        proto.type_name = ".google.protobuf.Timestamp"
+    elif kind.kind is Kind.JSON:
+        proto.type_name = ".google.protobuf.Value"
+    else:
+        proto.type_name = f".google.protobuf.{_WRAPPED[kind.kind]}"
