@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onex_mesh.app import App, ValidationError
 from onex_mesh.reducer.core import Fsm, IntentType, Priority, ReducerContext
 from onex_mesh.reducer.core.declarative.build import machine_of, read_machine
+from onex_mesh.reducer.core.freeze import freeze
 from onex_mesh.reducer.core.machine import Applied, apply_action
 from onex_mesh.reducer.core.wire import intent_messages
 from onex_mesh.runtime.document import parse_document
@@ -393,4 +394,4 @@ def test_the_machine_of_the_documentation_works() -> None:
     text = next(block for block in page.split("```yaml\n")[1:] if "transitions:" in block).split("```")[0]
     order = applied(machine(text), "PLACE_ORDER", {"items": [{"sku": "a", "price": "2.5", "quantity": 3}]})
     assert order.document["total"] == "7.5"
-    assert order.intents[0].payload["data"] == order.document
+    assert order.intents[0].payload["data"] == freeze(order.document)
