@@ -32,7 +32,7 @@ class RedisServer:
             pytest.skip("redis-server is not installed")
         self._program = program
         self._folder = Path(tempfile.mkdtemp(prefix="onex-redis-"))
-        self._cluster = cluster
+        self.is_cluster = cluster
         # The bus of a cluster listens at 10,000 above.
         self.port = _free_port(45_000 if cluster else 65_535)
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,7 +54,7 @@ class RedisServer:
             "appendonly yes",
             "appendfsync always",
             "enable-debug-command local",
-            *(["cluster-enabled yes"] if self._cluster else []),
+            *(["cluster-enabled yes"] if self.is_cluster else []),
             config,
         ]
         (self._folder / "redis.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -70,7 +70,7 @@ class RedisServer:
                 stderr=subprocess.STDOUT,
             )
         self._wait(self._answers)
-        if self._cluster and b"cluster_state:ok" not in self._ask(b"CLUSTER INFO"):
+        if self.is_cluster and b"cluster_state:ok" not in self._ask(b"CLUSTER INFO"):
             self._ask(f"CLUSTER ADDSLOTSRANGE 0 {_CLUSTER_SLOTS}".encode())
             self._wait(lambda: b"cluster_state:ok" in self._ask(b"CLUSTER INFO"))
 

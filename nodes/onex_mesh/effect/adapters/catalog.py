@@ -12,6 +12,7 @@ from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.nats import NatsTarget
 from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
+from onex_mesh.effect.core.kinds.redis_cache import RedisCacheTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import Kinds, TargetKind
@@ -69,6 +70,12 @@ def _redis_stream(name: str, target: RedisStreamTarget, environment: Mapping[str
     return RedisStreamAdapter(name, target, environment)
 
 
+def _redis_cache(name: str, target: RedisCacheTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.redis.cache import RedisCacheAdapter
+
+    return RedisCacheAdapter(name, target, environment)
+
+
 BUILT_IN_KINDS: Kinds = {
     # An opener is only ever called with the model that stands beside it.
     "database": cast("TargetKind[TargetConfig]", TargetKind(DatabaseTarget, _database)),
@@ -79,6 +86,7 @@ BUILT_IN_KINDS: Kinds = {
     "apprise": cast("TargetKind[TargetConfig]", TargetKind(AppriseTarget, _apprise)),
     "nats": cast("TargetKind[TargetConfig]", TargetKind(NatsTarget, _nats)),
     "redis_stream": cast("TargetKind[TargetConfig]", TargetKind(RedisStreamTarget, _redis_stream)),
+    "redis_cache": cast("TargetKind[TargetConfig]", TargetKind(RedisCacheTarget, _redis_cache)),
 }
 
 _EXTRAS = {
@@ -88,6 +96,7 @@ _EXTRAS = {
     "apprise": "notices",
     "nats": "nats",
     "redis_stream": "redis",
+    "redis_cache": "redis",
 }
 
 

@@ -9,6 +9,7 @@ from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.nats import NatsTarget
 from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
+from onex_mesh.effect.core.kinds.redis_cache import RedisCacheTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 
@@ -21,5 +22,6 @@ BUILT_IN_MODELS: dict[str, type[TargetConfig]] = {
     "event_log": EventLogTarget,
     "nats": NatsTarget,
     "redis_stream": RedisStreamTarget,
+    "redis_cache": RedisCacheTarget,
 }
 """The model of each kind that comes with the node."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import redis.exceptions
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -19,19 +20,15 @@ from onex_mesh.runtime.errors import EffectFailedError, OnexError, TargetUnavail
 
 _CONNECT_S = 2.0
 _ANSWER_CHARS_MAX = 300
-# Refusals that pass: the server did nothing.
-_PASSING = (
-    "LOADING",
-    "READONLY",
-    "BUSY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "MISCONF",
-    "NOREPLICAS",
-    "OOM",
-    "UNBLOCKED",
+# Refusals that pass, and the server did nothing: by class where the library has one, else by their first word.
+_PASSING_CLASSES = (
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
 )
+_PASSING_WORDS = ("BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED")
 
 
 def open_redis(name: str, server: RedisServer, environment: Mapping[str, str], *, connections_max: int) -> Redis:
@@ -68,6 +65,27 @@ def open_redis(name: str, server: RedisServer, environment: Mapping[str, str], *
     return Redis.from_pool(pool)
 
 
+def open_cluster(
+    name: str, server: RedisServer, environment: Mapping[str, str], *, connections_max: int
+) -> RedisCluster:
+    """As `open_redis`, for a server that belongs to a cluster. The connections are counted for each of its nodes."""
+    password = read_secret(name, server.password_env, server.password_file, environment)
+    return RedisCluster(
+        host=server.host,
+        port=server.port,
+        max_connections=connections_max,
+        username=server.username,
+        password=None if password is None else password.value,
+        client_name="onex-mesh",
+        protocol=2,
+        socket_connect_timeout=_CONNECT_S,
+        socket_timeout=None,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        **({} if server.tls is None else {"ssl": True, **_tls(name, server.tls)}),
+    )
+
+
 @contextmanager
 def translated(target: str, *, may_repeat: bool) -> Iterator[None]:
     """Errors of the library as those of the mesh.
@@ -78,7 +96,7 @@ def translated(target: str, *, may_repeat: bool) -> Iterator[None]:
     """
     try:
         yield
-    except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+    except (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError, TimeoutError) as error:
         raise _meaning(error, target, may_repeat) from error
 
 
@@ -93,22 +111,32 @@ def _meaning(error: Exception, target: str, may_repeat: bool) -> OnexError:
             return EffectFailedError(f"{target!r} does not permit this", error_context=context)
         case redis.exceptions.MaxConnectionsError():
             return TargetUnavailableError(f"{target!r}: all connections are in use", error_context=context)
-        case (
-            redis.exceptions.BusyLoadingError() | redis.exceptions.ReadOnlyError() | redis.exceptions.OutOfMemoryError()
-        ):
+        case _ if isinstance(error, _PASSING_CLASSES):
             return TargetUnavailableError(f"{target!r} cannot now: {type(error).__name__}", error_context=context)
         case redis.exceptions.MovedError() | redis.exceptions.AskError():
             return EffectFailedError(f"{target!r} is a cluster, and the key is on another node", error_context=context)
         case redis.exceptions.ResponseError():
             if word in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 return EffectFailedError(f"{target!r} refused the credentials: {word}", error_context=context)
-            kind = TargetUnavailableError if word in _PASSING else EffectFailedError
+            kind = TargetUnavailableError if word in _PASSING_WORDS else EffectFailedError
             return kind(f"{target!r} answered {text}"[:_ANSWER_CHARS_MAX], error_context=context)
+    if (distrust := _distrust(error)) is not None:
+        text = f"the certificate of {target!r} is not trusted: {distrust.verify_message}"
+        return EffectFailedError(text, error_context=context)
     unavailable = TargetUnavailableError(
         f"{target!r} cannot be reached or broke off: {type(error).__name__}", error_context=context
     )
     unavailable.retryable = may_repeat
     return unavailable
+
+
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """What the library made a failed connection of."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _said(error: Exception) -> str:

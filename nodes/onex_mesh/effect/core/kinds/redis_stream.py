@@ -8,7 +8,7 @@ from pydantic import Field
 
 from onex_mesh.effect.core.kinds.events import EventRules
 from onex_mesh.effect.core.kinds.redis import RedisServer
-from onex_mesh.effect.core.targets import Seconds, TargetConfig
+from onex_mesh.effect.core.targets import TargetConfig
 
 StreamKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,200}$")]
 """Without braces: the node puts what belongs to the stream into the stream's own slot of a cluster."""
@@ -24,5 +24,5 @@ class RedisStreamTarget(RedisServer, EventRules, TargetConfig):
     """The key of the stream. It is made by the first message."""
     max_messages: Annotated[int, Field(ge=1)] | None = None
     """About how many are kept; the oldest go. Default: all."""
-    keep_keys_s: Annotated[Seconds, Field(ge=60)] = 86_400.0
+    keep_keys_s: Annotated[float, Field(ge=60, le=31_536_000)] = 86_400.0
     """How long the server remembers idempotency keys."""
