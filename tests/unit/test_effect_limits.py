@@ -15,7 +15,7 @@ from onex_mesh.effect.core.redaction import Redactor, redactor_of
 from onex_mesh.effect.core.request import Priority
 from onex_mesh.effect.core.slots import Slots
 from onex_mesh.effect.core.target_file import read_target_file
-from onex_mesh.effect.core.targets import BreakerSettings, Limits, Retry
+from onex_mesh.effect.core.targets import BreakerSettings, Limits, Retry, TargetConfig
 from onex_mesh.runtime.errors import OnexError, OverloadedError, TargetUnavailableError, ValidationError
 
 
@@ -218,6 +218,27 @@ def test_credentials_are_taken_out_of_errors(tmp_path: Path) -> None:
         trace = shop.trace(raised)
     assert trace.endswith("ValueError: bad header ***")
     assert Redactor(["secret", "secret-and-more"]).text("secret-and-more, secret") == "***, ***"
+
+
+def test_parts_of_credentials_are_credentials(tmp_path: Path) -> None:
+    """R17: each line of a key, and what is secret in a URL that is a credential; certificates are none."""
+    (tmp_path / "key").write_text("-----BEGIN KEY-----\nbm90IGEga2V5IGJ1dA\n-----END KEY-----\n", encoding="utf-8")
+    (tmp_path / "ca").write_text("a certificate that all may see", encoding="utf-8")
+    environment = {"HOOK": "https://user-name:pass-word-1@hooks.example/T0KEN-OF-IT/b?sig=s1gn4ture"}
+    config = Several(kind="several", key_file=tmp_path / "key", ca_file=tmp_path / "ca", url_env="HOOK")
+    redactor = redactor_of(config, environment)
+    said = (
+        "POST hooks.example/T0KEN-OF-IT/b (s1gn4ture, pass-word-1): bm90IGEga2V5IGJ1dA, a certificate that all may see"
+    )
+    assert redactor.text(said) == "POST hooks.example/***/b (***, ***): ***, a certificate that all may see"
+
+
+class Several(TargetConfig):
+    """A target with several credentials."""
+
+    key_file: Path
+    ca_file: Path
+    url_env: str
 
 
 def test_a_missing_file_is_no_error_here(tmp_path: Path) -> None:

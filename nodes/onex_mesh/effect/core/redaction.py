@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from onex_mesh.runtime.errors import OnexError
 _SHOWN = "***"
 _LENGTH_MIN = 4
 """Shorter ones would blacken words that have nothing to do with them, and protect nothing."""
+_PART_LENGTH_MIN = 8
+_URL_PARTS = re.compile(r"[/:?&=#]")
+_PUBLIC = ("ca_file", "certificate_file")
 
 
 class Redactor:
@@ -69,13 +73,24 @@ def _secrets(config: TargetConfig, environment: Mapping[str, str]) -> Iterator[s
         if name.endswith("_env"):
             for variable in value.values() if isinstance(value, Mapping) else (value,):
                 if isinstance(variable, str):
-                    yield environment.get(variable, "")
-        elif name.endswith("_file") and isinstance(value, Path):
+                    yield from _parts(environment.get(variable, ""))
+        elif name.endswith("_file") and name not in _PUBLIC and isinstance(value, Path):
             try:
-                text = value.read_text(encoding="utf-8")
+                yield from _parts(value.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError):
                 # Whoever needs it says so when the target is opened; a binary file is nothing that a text could hold.
                 continue
-            yield text.strip()
-            # Of keys and the like that have several lines, each is one that could be repeated.
-            yield from (line.strip() for line in text.splitlines() if len(line.strip()) > 16)
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """A credential, and those parts of it that could be repeated without the rest."""
+    secret = secret.strip()
+    yield secret
+    # Keys and the like have several lines.
+    yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= _PART_LENGTH_MIN)
+    scheme, separator, rest = secret.partition("://")
+    if separator and scheme.isalnum():
+        # Of a URL that is a credential: who logs in, the path and the query; its host is none.
+        login, _, address = rest.rpartition("@")
+        _, _, path = address.partition("/")
+        yield from (part for part in _URL_PARTS.split(f"{login}/{path}") if len(part) >= _PART_LENGTH_MIN)
