@@ -12,6 +12,7 @@ from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.target_file import TargetFile, read_target_file
+from onex_mesh.effect.core.target_models import BUILT_IN_MODELS
 from onex_mesh.runtime.errors import ValidationError
 
 EVERYTHING = """\
@@ -134,7 +135,7 @@ extra: 1
         "19:targets.app:",
         "20:extra:",
     ]
-    assert "'ftp' is not one of database, http, file, smtp, " in found[0]
+    assert found[0].endswith(f"'ftp' is not one of {', '.join(BUILT_IN_MODELS)}")
 
 
 @pytest.mark.parametrize(
