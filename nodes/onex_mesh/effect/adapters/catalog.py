@@ -11,6 +11,7 @@ from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.nats import NatsTarget
+from onex_mesh.effect.core.kinds.objects import ObjectStoreTarget
 from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.redis_cache import RedisCacheTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
@@ -38,6 +39,12 @@ def _file(name: str, target: FileTarget, environment: Mapping[str, str]) -> Targ
     from onex_mesh.effect.adapters.files.target import FileAdapter
 
     return FileAdapter(name, target, environment)
+
+
+def _object_store(name: str, target: ObjectStoreTarget, environment: Mapping[str, str]) -> TargetAdapter:
+    from onex_mesh.effect.adapters.objects.target import ObjectStoreAdapter
+
+    return ObjectStoreAdapter(name, target, environment)
 
 
 def _event_log(name: str, target: EventLogTarget, environment: Mapping[str, str]) -> TargetAdapter:
@@ -81,6 +88,7 @@ BUILT_IN_KINDS: Kinds = {
     "database": cast("TargetKind[TargetConfig]", TargetKind(DatabaseTarget, _database)),
     "http": cast("TargetKind[TargetConfig]", TargetKind(HttpTarget, _http)),
     "file": cast("TargetKind[TargetConfig]", TargetKind(FileTarget, _file)),
+    "object_store": cast("TargetKind[TargetConfig]", TargetKind(ObjectStoreTarget, _object_store)),
     "event_log": cast("TargetKind[TargetConfig]", TargetKind(EventLogTarget, _event_log)),
     "smtp": cast("TargetKind[TargetConfig]", TargetKind(SmtpTarget, _smtp)),
     "apprise": cast("TargetKind[TargetConfig]", TargetKind(AppriseTarget, _apprise)),
@@ -91,6 +99,7 @@ BUILT_IN_KINDS: Kinds = {
 
 _EXTRAS = {
     "database": "sql",
+    "object_store": "objects",
     "http": "http",
     "smtp": "mail",
     "apprise": "notices",

@@ -8,6 +8,7 @@ from onex_mesh.effect.core.kinds.event_log import EventLogTarget
 from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.nats import NatsTarget
+from onex_mesh.effect.core.kinds.objects import ObjectStoreTarget
 from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.redis_cache import RedisCacheTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
@@ -17,6 +18,7 @@ BUILT_IN_MODELS: dict[str, type[TargetConfig]] = {
     "database": DatabaseTarget,
     "http": HttpTarget,
     "file": FileTarget,
+    "object_store": ObjectStoreTarget,
     "smtp": SmtpTarget,
     "apprise": AppriseTarget,
     "event_log": EventLogTarget,
