@@ -277,11 +277,11 @@ async def test_no_orchestrator_at_all(tmp_path: Path, etcd: EmbeddedEtcd, keys: 
         effect = await mesh.add(effect_node(tmp_path, broker, f"{SIGNAL}{QUICK}\nack_wait_s: 1"))
         await broker.publish(encoded(event(1)))
 
-        async def is_degraded() -> bool:
-            return not (await listed(mesh.channel(effect), "placed")).healthy
+        async def is_told() -> bool:
+            row = await listed(mesh.channel(effect), "placed")
+            return not row.healthy and row.health_message == "no orchestrator is registered"
 
-        await eventually(is_degraded)
-        assert (await listed(mesh.channel(effect), "placed")).health_message == "no orchestrator is registered"
+        await eventually(is_told)
         await mesh.add(scripted)
         await eventually(lambda: is_settled(broker))
         assert [row.signal_id for row in scripted.asked] == ["e-1"]
@@ -324,6 +324,42 @@ async def test_poison_becomes_a_dead_letter(
         assert row.description == "1 committed, 4 given back, 3 dead letters"
     outcomes = [row["outcome"] for row in audited(tmp_path)]
     assert {name: outcomes.count(name) for name in set(outcomes)} == {"completed": 1, "failed": 4, "dead_lettered": 3}
+
+
+async def test_a_message_that_is_too_large_is_a_dead_letter_at_once(
+    tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace, broker: Broker
+) -> None:
+    """Issue item 1: the size of the target bounds what is read; nobody is asked."""
+    async with InProcessMesh(etcd, keys) as mesh:
+        broker.targets = broker.targets.replace("}", ", limits: {size_bytes: 1000}}")
+        effect = await mesh.add(effect_node(tmp_path, broker, SIGNAL))
+        await broker.publish(encoded(event(1, data="x" * 1_000)))
+        await eventually(lambda: is_settled(broker))
+        (letter,) = await dead_letters(tmp_path, broker, "file")
+        assert (letter["reason"], letter["deliveries"]) == ("PAYLOAD_TOO_LARGE", "1")
+        assert (await listed(mesh.channel(effect), "placed")).failed_count == 1
+
+
+async def test_a_place_of_dead_letters_that_takes_none_is_told(
+    tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace, broker: Broker
+) -> None:
+    """R24: the message stays, and health says why; once the place is there it is buried."""
+    (tmp_path / "dead").write_text("in the way of a folder")
+    async with InProcessMesh(etcd, keys) as mesh:
+        subscription = SIGNAL.replace("dead.jsonl", "dead/letters.jsonl")
+        effect = await mesh.add(effect_node(tmp_path, broker, f"{subscription}ack_wait_s: 1"))
+        await broker.publish(b"{")
+
+        async def is_told() -> bool:
+            return "dead letters: " in (await listed(mesh.channel(effect), "placed")).health_message
+
+        await eventually(is_told)
+        assert await broker.outstanding() == 1
+        (tmp_path / "dead").unlink()
+        await eventually(lambda: is_settled(broker))
+        row = await listed(mesh.channel(effect), "placed")
+        assert (row.healthy, row.failed_count) == (True, 1)
+    assert json.loads((tmp_path / "dead/letters.jsonl").read_text())["body"] == "{"
 
 
 async def dead_letters(folder: Path, broker: Broker, place: str) -> list[dict[str, str]]:

@@ -184,7 +184,11 @@ class EffectNode:
         return read_target_file(path, self._environment, models)
 
     def _subscriptions(self, mesh: Mesh, audit: AuditFile, channels: Channels) -> Subscriptions:
-        calls = OrchestratorCalls(lambda: mesh.view.nodes(common_pb2.NODE_KIND_ORCHESTRATOR), channels)
+        calls = OrchestratorCalls(
+            lambda: mesh.view.nodes(common_pb2.NODE_KIND_ORCHESTRATOR),
+            channels,
+            order_bytes_max=mesh.settings.message_bytes_max,
+        )
         return Subscriptions(
             SubscribingParts(
                 orchestrators=calls,

@@ -219,6 +219,7 @@ class Subscriptions:
                 audit=parts.audit,
                 observer=parts.observer,
                 node=parts.node,
+                size_bytes_max=declared.target.limits.size_bytes,
                 tally=self._tallies.setdefault(name, Tally()),
             )
         )

@@ -12,7 +12,13 @@ import structlog
 from onex.v1 import node_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_mesh.effect.core.event_mapping import EVENT_ID, EVENT_SOURCE, Order
 from onex_mesh.runtime.channels import Channels
-from onex_mesh.runtime.errors import DependencyResolutionError, OnexError, WorkflowExistsError, from_rpc_error
+from onex_mesh.runtime.errors import (
+    DependencyResolutionError,
+    OnexError,
+    PayloadTooLargeError,
+    WorkflowExistsError,
+    from_rpc_error,
+)
 from onex_mesh.runtime.interceptors import CORRELATION_KEY
 from onex_mesh.runtime.node import DRAINING
 
@@ -21,6 +27,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 _Stub: TypeAlias = "orchestrator_pb2_grpc.OrchestratorServiceAsyncStub"
 
+_ENVELOPE_BYTES = 1_024
 _AVOIDED_S = 2.0
 """How long one that did not answer comes last."""
 # What another orchestrator may do all the same: one did not answer in time, or is of an older version.
@@ -33,6 +40,7 @@ class OrchestratorCalls:
     Args:
         nodes: The orchestrators that are registered now.
         channels: Connections to them; closed by whoever made them.
+        order_bytes_max: Largest message that they take.
     """
 
     def __init__(
@@ -40,16 +48,23 @@ class OrchestratorCalls:
         nodes: Callable[[], list[node_pb2.NodeInfo]],
         channels: Channels,
         *,
+        order_bytes_max: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nodes = nodes
         self._channels = channels
+        self._order_bytes_max = order_bytes_max - _ENVELOPE_BYTES
         self._clock = clock
         self._avoided: dict[str, float] = {}
         self._turn = 0
 
     async def commit(self, order: Order, *, correlation_id: str, timeout_s: float) -> bool:
         """Has an order committed; False if it had been before."""
+        if order.ByteSize() > self._order_bytes_max:
+            # gRPC would say that the resource is exhausted, as if it could be tried again.
+            raise PayloadTooLargeError(
+                f"the order comes to {order.ByteSize()} bytes; orchestrators take no such message"
+            )
         if isinstance(order, workflow_pb2.OrchestratorContract):
             return await self._start(order, correlation_id, timeout_s)
         signal = await self._by_any(

@@ -27,7 +27,7 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._pause_s = _PAUSE_MIN_S
-        self._settler.broker_trouble = "not connected yet"
+        self._fetch_trouble = "not connected yet"
 
     def start(self) -> None:
         """Begins to fetch."""
@@ -58,7 +58,7 @@ class Consumer:
     @property
     def trouble(self) -> str:
         """Why it does not get on; empty if it does."""
-        return self._settler.broker_trouble or self._settler.mesh_trouble
+        return self._fetch_trouble or self._settler.broker_trouble or self._settler.mesh_trouble
 
     @property
     def in_flight(self) -> int:
@@ -94,9 +94,9 @@ class Consumer:
             log.error("a subscription failed unexpectedly", subscription=self._parts.name, exc_info=error)
             self._broken(InternalError(f"fetching failed: {type(error).__name__}; the node's log has the cause"))
             return False
-        if self._settler.broker_trouble:
+        if self._fetch_trouble:
             log.info("a subscription gets on", subscription=self._parts.name, target=self._parts.config.target)
-            self._settler.broker_trouble = ""
+            self._fetch_trouble = ""
         for delivery in fetched:
             task = asyncio.create_task(self._settler.settle(delivery))
             self._under_way.add(task)
@@ -111,9 +111,9 @@ class Consumer:
             log.error("a message failed unexpectedly", subscription=self._parts.name, exc_info=error)
 
     def _broken(self, error: OnexError) -> None:
-        if self._settler.broker_trouble != error.message:
+        if self._fetch_trouble != error.message:
             log.warning("a subscription does not get on", subscription=self._parts.name, why=error.message)
-        self._settler.broker_trouble = error.message
+        self._fetch_trouble = error.message
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):

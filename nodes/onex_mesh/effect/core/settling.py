@@ -15,7 +15,7 @@ from onex_mesh.effect.core.events import CloudEvent, read_event
 from onex_mesh.effect.core.message_ports import Burial, Delivery, MessageSource, Orchestrators
 from onex_mesh.effect.core.subscription_models import SubscriptionConfig
 from onex_mesh.effect.ports import AuditLog, AuditRecord, Observer
-from onex_mesh.runtime.errors import InternalError, OnexError, ValidationError
+from onex_mesh.runtime.errors import InternalError, OnexError, PayloadTooLargeError, ValidationError
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +53,8 @@ class SubscriptionParts:
     audit: AuditLog
     observer: Observer
     node: str
+    size_bytes_max: int = 1_048_576
+    """Largest message."""
     tally: Tally = field(default_factory=Tally)
     clock: Callable[[], float] = time.monotonic
 
@@ -78,7 +80,7 @@ class Settler:
         self.mesh_trouble = ""
         """Why the mesh does not commit now; empty once it did."""
         self.broker_trouble = ""
-        """Why the broker did not take the last answer; the consumer clears it."""
+        """Why the last message could not be acknowledged, given back or buried; empty once one could."""
 
     async def settle(self, delivery: Delivery) -> None:
         """Settles one delivery. What fails is given back, and comes again where even that fails."""
@@ -111,9 +113,17 @@ class Settler:
         except OnexError as error:
             # It comes again once its time is over, and is recognized where it was committed.
             self.broker_trouble = error.message[:_TEXT_CHARS_MAX]
+            log.warning("a message could not be settled", subscription=self._parts.name, why=self.broker_trouble)
+        else:
+            self.broker_trouble = ""
 
     async def _hand_over(self, facts: _Facts) -> None:
         self._parts.audit.require_room()
+        size_bytes = len(facts.delivery.body)
+        if size_bytes > self._parts.size_bytes_max:
+            raise PayloadTooLargeError(
+                f"{size_bytes} bytes are more than the {self._parts.size_bytes_max} of the target"
+            )
         facts.event = event = read_event(facts.delivery.headers, facts.delivery.body)
         if not self._config.wants(event.type):
             facts.outcome = "passed_over"
@@ -132,7 +142,7 @@ class Settler:
     async def _give_up(self, facts: _Facts, error: OnexError) -> None:
         """Gives a message back, or buries it if nobody will ever be able to do anything with it."""
         redelivery, deliveries = self._config.redelivery, facts.delivery.deliveries
-        is_unreadable = facts.event is None and isinstance(error, ValidationError)
+        is_unreadable = facts.event is None and isinstance(error, ValidationError | PayloadTooLargeError)
         is_spent = not is_temporary(error) and deliveries >= redelivery.max_deliveries
         if not is_unreadable and not is_spent:
             self.tally.returned += 1

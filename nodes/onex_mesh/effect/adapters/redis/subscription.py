@@ -161,7 +161,7 @@ class RedisMessages:
         await self.age(entry_id, max(self._config.ack_wait_s - delay_s, 0.0))
 
     async def bury(self, delivery: RedisDelivery, burial: Burial) -> None:
-        """Puts a message where dead letters go, then acknowledges it; after a crash between the two it is there twice."""
+        """Puts a message where dead letters go, then acknowledges it; a crash in between has it there twice."""
         if self._file is not None:
             await self._file.append(burial, place=delivery.place, headers=delivery.headers, body=delivery.body)
             await self.acknowledge(delivery.entry_id)
