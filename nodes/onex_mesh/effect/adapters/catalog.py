@@ -12,8 +12,8 @@ from onex_mesh.effect.core.kinds.file import FileTarget
 from onex_mesh.effect.core.kinds.http import HttpTarget
 from onex_mesh.effect.core.kinds.nats import NatsTarget
 from onex_mesh.effect.core.kinds.objects import ObjectStoreTarget
-from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.redis_cache import RedisCacheTarget
+from onex_mesh.effect.core.kinds.redis_stream import RedisStreamTarget
 from onex_mesh.effect.core.kinds.smtp import SmtpTarget
 from onex_mesh.effect.core.targets import TargetConfig
 from onex_mesh.effect.ports import Kinds, TargetKind

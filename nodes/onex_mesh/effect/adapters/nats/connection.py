@@ -13,9 +13,9 @@ import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from onex_mesh.effect.adapters.http.tls import ssl_context
 from onex_mesh.effect.adapters.nats.failures import ConnectionLostError, translated
 from onex_mesh.effect.adapters.nats.login import Login, read_login
-from onex_mesh.effect.adapters.tls import client_context
 from onex_mesh.effect.core.kinds.nats import NatsServers
 from onex_mesh.effect.core.kinds.tls import Tls
 from onex_mesh.runtime.errors import TargetUnavailableError
@@ -131,7 +131,7 @@ class NatsConnection:
         self._timeout_s = timeout_s
         self._login: Login = read_login(name, servers, environment)
         wants_tls = servers.tls is not None or any(server.startswith("tls:") for server in servers.servers)
-        self._tls: ssl.SSLContext | None = client_context(name, servers.tls or Tls()) if wants_tls else None
+        self._tls: ssl.SSLContext | None = ssl_context(name, servers.tls or Tls()) if wants_tls else None
         self._link: NatsLink | None = None
         self._connecting = asyncio.Lock()
         self._is_closed = False

@@ -12,7 +12,7 @@ from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLCo
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from onex_mesh.effect.adapters.tls import client_context
+from onex_mesh.effect.adapters.http.tls import ssl_context
 from onex_mesh.effect.core.credentials import read_secret
 from onex_mesh.effect.core.kinds.redis import RedisServer
 from onex_mesh.effect.core.kinds.tls import Tls
@@ -145,7 +145,7 @@ def _said(error: Exception) -> str:
 
 
 def _tls(name: str, tls: Tls) -> dict[str, Any]:  # the pool takes settings of all types and hands them on
-    client_context(name, tls)  # says at the start what is wrong with the files
+    ssl_context(name, tls)  # says at the start what is wrong with the files
     return {
         "ssl_ca_certs": None if tls.ca_file is None else str(tls.ca_file),
         "ssl_certfile": None if tls.certificate_file is None else str(tls.certificate_file),
