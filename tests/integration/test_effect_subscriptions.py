@@ -19,6 +19,7 @@ from onex_mesh.effect.node import EffectNode
 from onex_mesh.runtime.errors import NotBuiltError, OverloadedError, ValidationError, WorkflowNotFoundError
 from onex_mesh.runtime.payload import from_payload
 from onex_mesh.runtime.serving import NodeServer
+from tests.effect_engine import effect_contract
 from tests.inprocess import InProcessMesh, ScriptedNode, until
 from tests.subscriptions import (
     WORKFLOW,
@@ -156,6 +157,42 @@ async def test_both_modes_of_cloud_events_are_read(
         await eventually(lambda: is_settled(broker))
         assert await workflows(mesh.channel(orchestrator)) == ids
         assert len(ids) == 1
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+async def test_what_the_mesh_publishes_the_mesh_consumes(
+    tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace, broker: Broker, app: App, mode: str
+) -> None:
+    """Issue item 5: the events of `message_publish` are read as they were meant, in both modes."""
+    async with InProcessMesh(etcd, keys) as mesh:
+        orchestrator = await add_mesh(mesh, app)
+        broker.targets = broker.targets.replace("}", f", mode: {mode}}}")
+        subscription = f"""
+start_workflow: {{workflow: fulfil, input: "${{input}}"}}
+dead_letters: {broker.dead_letters}
+"""
+        effect = await mesh.add(effect_node(tmp_path, broker, subscription, app))
+        stub: effect_pb2_grpc.EffectServiceAsyncStub = effect_pb2_grpc.EffectServiceStub(mesh.channel(effect))
+        message = {"event_type": "order.placed", "data": {"order_id": "o-1", "name": "Zoë 100%"}, "subject": "Zoë 100%"}
+        contract = effect_contract("message_publish", "bus", "", message, key="k-1")
+        contract.correlation_id = "c-1"
+        for _ in range(2):
+            await stub.ExecuteEffect(effect_pb2.ExecuteEffectRequest(contract=contract), timeout=10)
+
+        async def has_ended() -> bool:
+            return "c-1" in await outputs(mesh, orchestrator)
+
+        await eventually(has_ended)
+        await eventually(lambda: is_settled(broker))
+        ((_, seen),) = (await outputs(mesh, orchestrator)).items()
+        assert isinstance(seen, dict)
+        assert {name: seen[name] for name in ("type", "subject", "data", "correlationid")} == {
+            "type": "order.placed",
+            "subject": "Zoë 100%",
+            "data": {"order_id": "o-1", "name": "Zoë 100%"},
+            "correlationid": "c-1",
+        }
+        assert len(await workflows(mesh.channel(orchestrator))) == 1
 
 
 async def test_a_message_is_acknowledged_only_after_the_commit(
