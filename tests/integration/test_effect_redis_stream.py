@@ -330,6 +330,22 @@ async def test_logins(tmp_path: Path) -> None:
         server.remove()
 
 
+async def test_a_user_with_the_rights_that_are_needed(tmp_path: Path) -> None:
+    """R17: the commands that docs/effect.md names are enough."""
+    commands = "+watch +unwatch +exists +type +multi +exec +xadd +set +del +client|setname"
+    server = RedisServer(f"user shop on >right ~orders ~onex:{{orders}}:* {commands}\nuser default on nopass ~* +@all")
+    server.start()
+    try:
+        login = {"username": "shop", "password_env": "SECRET", "stream": "orders"}
+        async with _world(tmp_path, server, environment={"SECRET": "right"}, **login) as world:
+            await world.lanes["events"].adapter.check()
+            for replayed in (False, True):
+                output = await world.effect("message_publish", "events", "", ORDER, key="k")
+                assert output.metadata.replayed is replayed
+    finally:
+        server.remove()
+
+
 async def test_tls(tmp_path: Path) -> None:
     """The server's certificate and name are verified."""
     server = RedisServer()
