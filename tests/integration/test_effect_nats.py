@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import nats
 import pytest
@@ -71,6 +72,15 @@ async def _jetstream(server: NatsServer, **login: str) -> AsyncGenerator[JetStre
     client = await nats.connect(server.url, **login)
     yield client.jetstream()
     await client.close()
+
+
+class KeyPair(Protocol):
+    """An nkey."""
+
+    public_key: bytes
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature of bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +440,88 @@ async def test_nkeys_and_creds(tmp_path: Path) -> None:
                 raise AssertionError("that is no file of credentials")
     finally:
         server.remove()
+
+
+def _jwt(signer: KeyPair, subject: KeyPair, **facts: object) -> str:
+    """A JSON web token as NATS takes it, version 2: signed with an nkey."""
+    claims = {
+        "jti": subject.public_key.decode(),
+        "iat": 1_700_000_000,
+        "iss": signer.public_key.decode(),
+        "name": "test",
+        "sub": subject.public_key.decode(),
+        "nats": {"version": 2, **facts},
+    }
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, claims)
+    ]
+    parts.append(base64.urlsafe_b64encode(signer.sign(b".".join(parts))).rstrip(b"="))
+    return b".".join(parts).decode()
+
+
+async def test_a_creds_file(tmp_path: Path) -> None:
+    """R17: a user's JWT and seed, as the tools of NATS write them, let in where operator and account vouch for him."""
+    nkeys = pytest.importorskip("nkeys")
+    prefixes = {
+        "operator": nkeys.PREFIX_BYTE_OPERATOR,
+        "system": nkeys.PREFIX_BYTE_ACCOUNT,
+        "account": nkeys.PREFIX_BYTE_ACCOUNT,
+        "user": nkeys.PREFIX_BYTE_USER,
+        "stranger": nkeys.PREFIX_BYTE_USER,
+    }
+    seeds = {
+        name: nkeys.encode_seed(bytes([number + 1] * 32), prefix)
+        for number, (name, prefix) in enumerate(prefixes.items())
+    }
+    pairs = {name: nkeys.from_seed(bytearray(seed)) for name, seed in seeds.items()}
+    names = ("subs", "data", "payload", "imports", "exports", "conn", "leaf")
+    storage = ("mem_storage", "disk_storage", "streams", "consumer")
+    limits = dict.fromkeys((*names, *storage), -1) | {"wildcards": True}
+    system_limits = dict.fromkeys(names, -1) | {"wildcards": True}
+    operator = _jwt(pairs["operator"], pairs["operator"], type="operator")
+    account = _jwt(pairs["operator"], pairs["account"], type="account", limits=limits)
+    system = _jwt(pairs["operator"], pairs["system"], type="account", limits=system_limits)
+    server = NatsServer(
+        f"operator: {operator}\nsystem_account: {pairs['system'].public_key.decode()}\nresolver: MEMORY\n"
+        f"resolver_preload: {{ {pairs['account'].public_key.decode()}: {account},"
+        f" {pairs['system'].public_key.decode()}: {system} }}"
+    )
+    server.start()
+
+    def creds(name: str) -> None:
+        user = _jwt(pairs["account"], pairs["user"], type="user", subs=-1, data=-1, payload=-1)
+        (tmp_path / "user.creds").write_text(
+            f"-----BEGIN NATS USER JWT-----\n{user}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{seeds[name].decode()}\n------END USER NKEY SEED------\n"
+        )
+
+    try:
+        creds("user")
+        async with _world(tmp_path, server, creds_file="user.creds") as world:
+            await world.effect("message_publish", "events", "", ORDER, key="k")
+            output = await world.effect("message_publish", "events", "", ORDER, key="k-2")
+            assert not output.metadata.replayed
+        creds("stranger")
+        with pytest.raises(ValidationError, match="refused the credentials"):
+            async with _world(tmp_path, server, creds_file="user.creds"):
+                raise AssertionError("it let us in")
+    finally:
+        server.remove()
+
+
+async def test_several_servers(tmp_path: Path, server: NatsServer) -> None:
+    """R25: of several servers the one that is there is found."""
+    other = NatsServer()
+    try:
+        async with _world(tmp_path, server, servers=[other.url, server.url]) as world:
+            for number in range(5):
+                await world.effect("message_publish", "events", "", ORDER, key=f"k-{number}", retries=0)
+                server.restart()
+                await until(lambda: not world.lanes["events"].adapter._connection._link.is_up)  # type: ignore[attr-defined]
+    finally:
+        other.remove()
+    assert len(await _stored(server)) == 5
 
 
 CERTIFICATES = Path(__file__).parent / "certificates"
