@@ -27,7 +27,10 @@ for package in (onex.v1, onex_lease, onex_mesh):
 """
 
 # What the extras bring. A module that cannot be imported without an extra must miss one of these, and nothing else.
-_FROM_EXTRAS = {"pyarrow", "sqlalchemy", "aiosqlite", "asyncpg", "httpx", "aiosmtplib", "jinja2", "watchfiles"}
+_FROM_EXTRAS = {
+    *("pyarrow", "sqlalchemy", "aiosqlite", "asyncpg", "httpx", "h2", "aiosmtplib", "jinja2", "apprise", "watchfiles"),
+    *("httpcore", "fsspec", "s3fs", "aiohttp", "nats", "redis"),
+}
 
 
 @dataclass(frozen=True, slots=True)
