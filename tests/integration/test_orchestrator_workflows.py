@@ -584,9 +584,7 @@ async def test_a_node_without_a_stream_gets_single_calls(
     await server.stop(None)
 
 
-@pytest.mark.parametrize(
-    "method", ["SignalWorkflow", "CancelWorkflow", "CheckpointWorkflow", "RollbackWorkflow", "PreviewAction"]
-)
+@pytest.mark.parametrize("method", ["SignalWorkflow", "CancelWorkflow", "CheckpointWorkflow", "RollbackWorkflow"])
 async def test_methods_to_come_say_so(mesh: InProcessMesh, method: str) -> None:
     """R95: what is in the contract but not built answers UNIMPLEMENTED, with its name."""
     stub = mesh.orchestrator(await mesh.add_orchestrator())

@@ -9,7 +9,7 @@ import typer
 
 from onex_mesh.cli.dev_command import dev
 from onex_mesh.cli.mesh_commands import lease, nodes
-from onex_mesh.cli.reducer_commands import graph
+from onex_mesh.cli.reducer_commands import graph, replay, simulate
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve
 from onex_mesh.cli.workflow_commands import get, history, list_workflows
@@ -66,6 +66,8 @@ cli.command(rich_help_panel=_MESH)(lease)
 
 _reducer = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 _reducer.command()(graph)
+_reducer.command()(simulate)
+_reducer.command()(replay)
 
 
 @_reducer.callback()

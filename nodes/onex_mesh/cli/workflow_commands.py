@@ -157,19 +157,10 @@ def history(
         onex-mesh history order-1001 --output json | jq '.commits[].actions'
     """
     where = mesh_address(address, etcd, namespace, ready_file)
-    request = orchestrator_pb2.GetHistoryRequest(workflow_id=workflow_id, after_epoch=after_epoch, page_size=_PAGE)
 
     async def work() -> tuple[list[workflow_pb2.Commit], bool]:
-        commits: list[workflow_pb2.Commit] = []
-        valid = True
         async with MeshClient(await where.orchestrators(), timeout_s=timeout_s) as client:
-            while True:
-                page = await client.history(request)
-                commits.extend(page.commits)
-                valid = valid and page.chain_valid
-                if not page.next_after_epoch:
-                    return commits, valid
-                request.after_epoch = page.next_after_epoch
+            return await whole_history(client, workflow_id, after_epoch=after_epoch)
 
     commits, valid = run_async(work())
     if output is OutputForm.JSON:
@@ -198,3 +189,19 @@ def history(
 def _action_text(action: action_pb2.Action) -> str:
     name = action_pb2.ActionType.Name(action.action_type).removeprefix("ACTION_TYPE_")
     return f"{name} {action.step_id}" if action.step_id else name
+
+
+async def whole_history(
+    client: MeshClient, workflow_id: str, *, after_epoch: int = 0
+) -> tuple[list[workflow_pb2.Commit], bool]:
+    """All records of a workflow after an epoch, and whether their chain is unbroken."""
+    request = orchestrator_pb2.GetHistoryRequest(workflow_id=workflow_id, after_epoch=after_epoch, page_size=_PAGE)
+    commits: list[workflow_pb2.Commit] = []
+    valid = True
+    while True:
+        page = await client.history(request)
+        commits.extend(page.commits)
+        valid = valid and page.chain_valid
+        if not page.next_after_epoch:
+            return commits, valid
+        request.after_epoch = page.next_after_epoch

@@ -17,6 +17,7 @@ from onex.v1 import (
 from onex_lease import ExternalLeases
 from onex_mesh.orchestrator.adapters.dispatcher import Dispatcher
 from onex_mesh.orchestrator.adapters.health_monitor import GrpcHealthMonitor
+from onex_mesh.orchestrator.adapters.preview import Previews
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry
 from onex_mesh.orchestrator.engine import Engine, EngineParts
 from onex_mesh.orchestrator.lease_servicer import LeaseServicer
@@ -70,11 +71,12 @@ class OrchestratorNode:
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds the orchestrator's services; called once it is started."""
-        if self._engine is None or self._mesh is None:
+        if self._engine is None or self._mesh is None or self._channels is None:
             raise errors.InternalError("the node is not started")
         mesh = self._mesh
+        previews = Previews(mesh.journal, mesh.view, self._channels)
         orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(
-            OrchestratorServicer(self._engine, mesh.journal, mesh.view), server
+            OrchestratorServicer(self._engine, mesh.journal, mesh.view, previews), server
         )
         lease_pb2_grpc.add_LeaseServiceServicer_to_server(
             LeaseServicer(ExternalLeases(mesh.client, mesh.keys, mesh.journal)), server

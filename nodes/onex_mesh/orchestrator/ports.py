@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from onex.v1 import action_pb2, common_pb2, node_pb2, workflow_pb2
+from onex.v1 import action_pb2, common_pb2, node_pb2, orchestrator_pb2, workflow_pb2
 from onex_lease import Ownership, Session
 
 OnResult = Callable[[action_pb2.ActionResult], None]
@@ -52,6 +52,15 @@ class WorkflowJournal(Protocol):
 
     async def release(self, ownership: Ownership) -> bool:
         """Gives the workflow up."""
+
+
+class ActionPreviews(Protocol):
+    """Tells what an action would do."""
+
+    async def preview(
+        self, workflow_id: str, command: action_pb2.Command, correlation_id: str
+    ) -> orchestrator_pb2.PreviewActionResponse:
+        """State and intents of a reduction, from the workflow's state; nothing is executed."""
 
 
 class ServiceRegistry(Protocol):

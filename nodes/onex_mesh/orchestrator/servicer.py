@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import structlog
+
 from onex.v1 import common_pb2, orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_lease import Journal, LiveView
 from onex_mesh.orchestrator.core import machine, records
 from onex_mesh.orchestrator.engine import Engine, not_found
+from onex_mesh.orchestrator.ports import ActionPreviews
 from onex_mesh.orchestrator.runner import Outcome
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.call import CallContext
@@ -19,10 +22,11 @@ _PAGE_MAX = 1_000
 class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     """See the module."""
 
-    def __init__(self, engine: Engine, journal: Journal, view: LiveView) -> None:
+    def __init__(self, engine: Engine, journal: Journal, view: LiveView, previews: ActionPreviews) -> None:
         self._engine = engine
         self._journal = journal
         self._view = view
+        self._previews = previews
 
     async def ExecuteOrchestration(
         self, request: orchestrator_pb2.ExecuteOrchestrationRequest, context: CallContext
@@ -197,8 +201,9 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     async def PreviewAction(
         self, request: orchestrator_pb2.PreviewActionRequest, context: CallContext
     ) -> orchestrator_pb2.PreviewActionResponse:
-        """Not built yet."""
-        raise not_built("PreviewAction")
+        """Tells what a reduction would do; executes and keeps nothing."""
+        correlation_id = str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
+        return await self._previews.preview(request.workflow_id, request.command, correlation_id)
 
     def _owner(self, workflow_id: str) -> str:
         entry = self._view.owner(workflow_id)

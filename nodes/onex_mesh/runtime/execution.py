@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -217,7 +217,8 @@ class Executions:
             lease_id=action.lease_id,
             epoch=action.epoch,
             fencing_token=action.fencing_token,
-            issued_at=datetime.fromtimestamp(seconds_of(action.issued_at), UTC),
+            # Not by way of a float: whoever replays the action must come to the same microsecond.
+            issued_at=action.issued_at.ToDatetime(tzinfo=UTC),
             deadline=execution.deadline,
         )
         command = action.command_payload
