@@ -316,6 +316,7 @@ async def test_a_server_that_does_not_answer(tmp_path: Path, server: NatsServer)
         with pytest.raises(TargetUnavailableError, match="did not answer within") as failed:
             await world.effect("message_publish", "events", "", ORDER, retries=1, timeout_s=0.1)
         assert failed.value.retryable
+        assert failed.value.error_context["attempts"] == 2
         server.resume()
         await world.lanes["events"].adapter.check()
     ids = [message.event["id"] for message in await _stored(server)]
@@ -567,11 +568,22 @@ async def test_streams_that_do_not_fit(tmp_path: Path, server: NatsServer) -> No
         await world.effect("message_publish", "events", "", ORDER, key="k")
         async with _jetstream(server) as stream:
             assert (await stream.stream_info("ORDERS")).config.max_msgs == 7
+    async with _world(tmp_path, server, subjects=["*"], create=None) as world:
+        async with _jetstream(server) as stream:
             await stream.delete_stream("ORDERS")
         with pytest.raises(TargetUnavailableError, match="no stream takes the message"):
             await world.effect("message_publish", "events", "", ORDER, key="k-2", retries=1)
         with pytest.raises(EffectFailedError, match="there is no stream"):
             await world.lanes["events"].adapter.check()
+
+
+async def test_a_stream_that_goes_with_its_server(tmp_path: Path, server: NatsServer) -> None:
+    """R25: a stream in memory is made anew after its server was restarted."""
+    async with _world(tmp_path, server, create={"storage": "memory"}) as world:
+        await world.effect("message_publish", "events", "", ORDER, key="k-1")
+        server.restart()
+        await world.effect("message_publish", "events", "", ORDER, key="k-2")
+    assert [message.event["id"] for message in await _stored(server)] == ["k-2"]
 
 
 async def test_a_stream_as_the_target_says(tmp_path: Path, server: NatsServer) -> None:

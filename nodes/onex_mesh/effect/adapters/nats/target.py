@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import structlog
 from nats.js.api import PubAck
+from nats.js.errors import NoStreamResponseError
 
 from onex_mesh.effect.adapters.messages import Message, check_message
 from onex_mesh.effect.adapters.nats.connection import NatsConnection, NatsLink
@@ -16,6 +17,7 @@ from onex_mesh.effect.adapters.nats.subjects import subject_of
 from onex_mesh.effect.core.kinds.nats import NatsTarget
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest, EffectValue, Once
 from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError, ValidationError
+from onex_mesh.runtime.payload import Json
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,16 @@ class NatsAdapter:
 
         async def publish(context: EffectContext) -> EffectValue:
             # The outcome of an attempt may be unknown: the id is the same for all attempts at one request.
-            return await self._publish(message, subject)
+            acknowledged = await self._publish(message, subject)
+            result: dict[str, Json] = {
+                "event_id": message.event.id,
+                "event_type": message.event.type,
+                "subject": subject,
+                "stream": acknowledged.stream,
+                "sequence": acknowledged.seq,
+            }
+            # Without a key the id is this request's own, and so is the message that the stream had already.
+            return EffectValue(result, replayed=bool(acknowledged.duplicate and context.idempotency_key))
 
         return EffectPlan(
             run=publish,
@@ -76,22 +87,18 @@ class NatsAdapter:
         """Closes the connection."""
         await self._connection.close()
 
-    async def _publish(self, message: Message, subject: str) -> EffectValue:
+    async def _publish(self, message: Message, subject: str) -> PubAck:
         link = await self._ready_link()
         headers = {**message.encoded.headers, MESSAGE_ID: message.event.id}
         publishing = link.jetstream.publish(subject, message.encoded.body, stream=self._target.stream, headers=headers)
-        with translated(self._name, may_repeat=True):
-            acknowledged: PubAck = await link.answered(publishing, subject=subject)
-        return EffectValue(
-            {
-                "event_id": message.event.id,
-                "event_type": message.event.type,
-                "subject": subject,
-                "stream": acknowledged.stream,
-                "sequence": acknowledged.seq,
-            },
-            replayed=bool(acknowledged.duplicate),
-        )
+        try:
+            with translated(self._name, may_repeat=True):
+                return await link.answered(publishing, subject=subject)
+        except TargetUnavailableError as error:
+            if isinstance(error.__cause__, NoStreamResponseError) and self._target.create is not None:
+                # A stream in memory goes with its server; the next attempt makes it anew.
+                self._is_ready = False
+            raise
 
     async def _ready_link(self) -> NatsLink:
         """The connection to servers that were found to have the stream."""

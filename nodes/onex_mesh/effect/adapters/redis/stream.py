@@ -40,7 +40,8 @@ class RedisStreamAdapter:
             with translated(self._name, may_repeat=True):
                 is_new = await self._publish(message)
             result = {"event_id": message.event.id, "event_type": message.event.type, "stream": self._target.stream}
-            return EffectValue({**result}, replayed=not is_new)
+            # Without a key the id is this request's own, and so is the message that was there already.
+            return EffectValue({**result}, replayed=not is_new and bool(context.idempotency_key))
 
         return EffectPlan(
             run=publish, operation=f"publish {message.event.type}", once=Once.BY_TARGET, is_idempotent=True
