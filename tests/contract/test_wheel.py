@@ -80,7 +80,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(installed: Installed) -> 
         assert f"onex/v1/{proto.stem}_pb2.py" in names
         assert f"onex/v1/{proto.stem}_pb2.pyi" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    assert [name for name in names if "__pycache__" in name or "/test" in name] == []
+    assert [name for name in names if "__pycache__" in name or "/tests/" in name or "/test_" in name] == []
     assert "License-Expression: Apache-2.0" in metadata
     assert "Requires-Python: >=3.11" in metadata
 
