@@ -260,10 +260,18 @@ async def test_what_an_object_carries(tmp_path: Path, s3: S3Server) -> None:
         assert "secret-key" not in str(found["t"].headers)
         output = await world.effect("file_operation", "objects", "read", {"path": "c", "format": "bytes"})
         assert output.operation_result.content_type == "text/csv; charset=utf-8"
-        s3.put("carries", "shop/in/theirs", b"x", x_amz_meta_owner="them", content_type="text/x-own")
+        s3.put(
+            "carries",
+            "shop/in/theirs",
+            b"x",
+            x_amz_meta_owner="them",
+            content_type="text/x-own",
+            cache_control="no-store",
+        )
         await _do(world, "copy", "theirs", destination="ours")
         copied = s3.get("carries", "shop/in/ours").headers
         assert (copied["x-amz-meta-owner"], copied["content-type"]) == ("them", "text/x-own")
+        assert copied["cache-control"] == "no-store"
         for content_type in ("text", "text/plain\r\nx-evil: 1", "a/b; c=ü", "x" * 200):
             with pytest.raises(ValidationError, match="content_type: is not a media type"):
                 await _do(world, "write", "t", content="x", content_type=content_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -199,6 +200,8 @@ async def test_what_is_refused_for_good(tmp_path: Path, refusal: Script, problem
             assert not failed.value.retryable
             assert SECRET_KEY not in str(failed.value.error_context) + failed.value.message
             assert ACCESS_KEY not in str(failed.value.error_context) + failed.value.message
+        with pytest.raises(EffectFailedError):
+            await world.lanes["objects"].adapter.check()
         assert {request.headers["host"] for request in server.requests} == {server.url.removeprefix("http://")}
 
 
@@ -250,6 +253,15 @@ async def test_a_store_that_is_said_to_have_none(tmp_path: Path, own_s3: S3Serve
         assert own_s3.asked() == asked
         await _effect(world, "move", {"path": "a", "destination": "b", "overwrite": True})
         assert own_s3.keys("bucket") == ["b"]
+
+
+async def test_a_server_that_does_not_speak_s3(tmp_path: Path) -> None:
+    """R20: answers without what S3 promises, or that are not its XML, fail the effect and say so."""
+    async with HttpServer(answer(200, b"<html>hello")) as server, _world(tmp_path, server.url) as world:
+        with pytest.raises(EffectFailedError, match="it does not speak S3"):
+            await _effect(world, "read", {"path": "a"})
+        with pytest.raises(TargetUnavailableError, match="'objects' answered 500$"):
+            await _effect(world, "list", {"path": ""})
 
 
 async def test_content_that_is_too_large_or_too_short(tmp_path: Path) -> None:
@@ -356,3 +368,19 @@ async def test_credentials_of_files(tmp_path: Path) -> None:
         assert "Credential=file-key/" in request.headers["authorization"]
         assert request.headers["x-amz-security-token"] == "file-token"
         assert "file-secret" not in str(request.headers)
+
+
+@pytest.mark.parametrize(
+    ("store", "module"), [(f"s3, bucket: bucket, {_KEYS}", "s3fs"), ("memory, bucket: bucket", "fsspec")]
+)
+async def test_a_library_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str, module: str
+) -> None:
+    """R17: the error names the extra that brings it."""
+    for name in list(sys.modules):
+        if name.startswith("onex_mesh.effect.adapters.objects."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ValidationError, match=r"install onex-mesh\[objects\]"):
+        async with effect_world(tmp_path, f"  objects: {{kind: object_store, store: {store}}}"):
+            pass

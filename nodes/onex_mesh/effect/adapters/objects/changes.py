@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
@@ -59,12 +60,12 @@ class Changes:
             EffectFailedError: There is one.
         """
         marks = Marks(put_by=mark_of(key), sha256=digest(work.content))
-        path = work.place.path
+        path, headers = work.place.path, {"ContentType": work.content_type}
         if work.overwrite:
-            await self._store.put(path, work.content, work.content_type, metadata_of(marks), None)
+            await self._store.put(path, work.content, headers, metadata_of(marks), None)
             return Changed(len(work.content))
         await self._require_conditions()
-        replayed = not await self._put_new(path, work.content, work.content_type, marks)
+        replayed = not await self._put_new(path, work.content, headers, marks)
         return Changed(len(work.content), replayed)
 
     async def append(self, work: FileOperation, key: str) -> Changed:
@@ -89,11 +90,11 @@ class Changes:
             whole = content + work.content
             require_size(len(whole), self._size_bytes_max, path)
             marks = replace(marks, sha256=digest(whole)).with_append(key)
-            content_type = (facts.content_type if facts else "") or work.content_type
+            headers = (facts.headers if facts else {}) or {"ContentType": work.content_type}
             condition = Condition(facts.etag) if facts else _ABSENT
             # Somebody else's put came in between: begin anew with what is there now.
             with contextlib.suppress(ConditionFailedError, NoSuchObjectError):
-                await self._store.put(path, whole, content_type, metadata_of(marks), condition)
+                await self._store.put(path, whole, headers, metadata_of(marks), condition)
                 return Changed(len(work.content))
         raise TemporarilyRefusedError(
             f"{path!r}: others put it {_ROUNDS} times in between", error_context={"target": self._target, "path": path}
@@ -148,19 +149,19 @@ class Changes:
         )
         replayed = False
         if work.overwrite:
-            await self._store.put(to, content, facts.content_type, metadata_of(marks), None)
+            await self._store.put(to, content, facts.headers, metadata_of(marks), None)
         else:
-            replayed = not await self._put_new(to, content, facts.content_type, marks)
+            replayed = not await self._put_new(to, content, facts.headers, marks)
         if is_move:
             now = await self._store.facts(path)
             if now is not None and now.etag == facts.etag:
                 await self._store.delete(path)
         return Changed(len(content), replayed)
 
-    async def _put_new(self, path: str, content: bytes, content_type: str, marks: Marks) -> bool:
+    async def _put_new(self, path: str, content: bytes, headers: Mapping[str, str], marks: Marks) -> bool:
         """Puts an object where there is none; False if this key had put it."""
         try:
-            await self._store.put(path, content, content_type, metadata_of(marks), _ABSENT)
+            await self._store.put(path, content, headers, metadata_of(marks), _ABSENT)
         except ConditionFailedError as error:
             there = await self._store.facts(path)
             if there is not None and marks.put_by and read_marks(there.metadata).put_by == marks.put_by:
@@ -210,7 +211,7 @@ class Changes:
 
     async def _compares(self) -> bool:
         path = f"{RESERVED}-probe-{secrets.token_hex(8)}"
-        await self._store.put(path, b"1", "text/plain", {}, _ABSENT)
+        await self._store.put(path, b"1", {}, {}, _ABSENT)
         try:
             return await self._refuses(path, _ABSENT) and await self._refuses(path, Condition('"0"'))
         finally:
@@ -218,7 +219,7 @@ class Changes:
 
     async def _refuses(self, path: str, condition: Condition) -> bool:
         try:
-            await self._store.put(path, b"2", "text/plain", {}, condition)
+            await self._store.put(path, b"2", {}, {}, condition)
         except ConditionFailedError:
             return True
         return False

@@ -76,14 +76,19 @@ class MemoryStore:
         return content, dataclasses.replace(facts, size_bytes=len(content))
 
     async def put(
-        self, path: str, content: bytes, content_type: str, metadata: Mapping[str, str], condition: Condition | None
+        self,
+        path: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str],
+        condition: Condition | None,
     ) -> None:
         """Puts an object."""
         with _LOCK:
             facts = self._facts(path)
             if condition is not None and condition.etag != (facts.etag if facts else None):
                 raise ConditionFailedError
-            text = json.dumps({"content_type": content_type, "metadata": dict(metadata)})
+            text = json.dumps({"headers": dict(headers), "metadata": dict(metadata)})
             self._files.pipe_file(self._place(self._contents, path), content)
             self._files.pipe_file(self._place(self._kept, path), text.encode())
 
@@ -119,7 +124,7 @@ class MemoryStore:
         content = self._files.cat_file(self._place(self._contents, path))
         kept = json.loads(self._files.cat_file(self._place(self._kept, path)))
         etag = hashlib.sha256(content).hexdigest()
-        return Facts(etag, len(content), kept["content_type"], kept["metadata"])
+        return Facts(etag, len(content), kept["headers"], kept["metadata"])
 
     def _place(self, folder: str, path: str) -> str:
         return f"{folder}/{quote(self._keys.key(path), safe='')}"

@@ -13,6 +13,7 @@ from onex_mesh.effect.adapters.files.content import require_size
 from onex_mesh.effect.adapters.files.operations import ByteRange
 from onex_mesh.effect.adapters.objects.s3_faults import faults
 from onex_mesh.effect.adapters.objects.store import (
+    HEADERS,
     Condition,
     Facts,
     Keys,
@@ -49,7 +50,6 @@ class _Object(TypedDict, total=False):
     Body: _Body
     ETag: str
     ContentLength: int
-    ContentType: str
     Metadata: dict[str, str]
 
 
@@ -132,7 +132,12 @@ class S3Store:
         return bytes(content), facts
 
     async def put(
-        self, path: str, content: bytes, content_type: str, metadata: Mapping[str, str], condition: Condition | None
+        self,
+        path: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str],
+        condition: Condition | None,
     ) -> None:
         """Puts an object; the server compares its content with a checksum."""
         conditions: dict[str, object] = {}
@@ -142,7 +147,7 @@ class S3Store:
             await self._client.put_object(
                 **self._object(path),
                 Body=content,
-                ContentType=content_type,
+                **headers,
                 Metadata=dict(metadata),
                 ChecksumSHA256=base64.b64encode(hashlib.sha256(content).digest()).decode(),
                 **conditions,
@@ -193,10 +198,13 @@ class S3Store:
 
 
 def _facts(answer: _Object) -> Facts:
+    fields = cast("Mapping[str, object]", answer)
+    if "ETag" not in fields or "ContentLength" not in fields:
+        raise EffectFailedError("the server answers without ETag or Content-Length; it does not speak S3")
     return Facts(
         etag=answer["ETag"],
         size_bytes=answer["ContentLength"],
-        content_type=answer.get("ContentType", ""),
+        headers={name: str(fields[name]) for name in HEADERS if name in fields},
         metadata=answer.get("Metadata", {}),
     )
 

@@ -103,7 +103,8 @@ def _answered(target: str, path: str, response: _Response) -> Exception:
     if status == 501 or code == "NotImplemented":
         return EffectFailedError(f"{target!r} does not offer what this needs: {code[:64]}", error_context=context)
     if status >= 500 or code in _TIMED_OUT:
-        return UnknownOutcomeError(f"{target!r} answered {status} {code[:64]}", error_context=context)
+        text = f"{status}" if code == str(status) else f"{status} {code[:64]}"
+        return UnknownOutcomeError(f"{target!r} answered {text}", error_context=context)
     return _refused(target, code, status, context)
 
 

@@ -9,6 +9,9 @@ from typing import Protocol
 from onex_mesh.effect.adapters.files.operations import ByteRange
 from onex_mesh.runtime.errors import EffectFailedError, TargetUnavailableError
 
+HEADERS = ("ContentType", "ContentEncoding", "ContentDisposition", "ContentLanguage", "CacheControl")
+"""What is kept with an object for those who fetch it by HTTP; a copy has the same. The names are those of S3's API."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -17,8 +20,14 @@ class Facts:
     etag: str
     """Differs where the content differs."""
     size_bytes: int
-    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of `HEADERS`, those that it has."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content_type(self) -> str:
+        """Its media type; empty where it has none."""
+        return self.headers.get("ContentType", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,12 @@ class ObjectStore(Protocol):
         """
 
     async def put(
-        self, path: str, content: bytes, content_type: str, metadata: Mapping[str, str], condition: Condition | None
+        self,
+        path: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        metadata: Mapping[str, str],
+        condition: Condition | None,
     ) -> None:
         """Puts an object, whole or not at all.
 
