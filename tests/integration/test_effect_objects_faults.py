@@ -260,7 +260,7 @@ async def test_a_server_that_does_not_speak_s3(tmp_path: Path) -> None:
     async with HttpServer(answer(200, b"<html>hello")) as server, _world(tmp_path, server.url) as world:
         with pytest.raises(EffectFailedError, match="it does not speak S3"):
             await _effect(world, "read", {"path": "a"})
-        with pytest.raises(TargetUnavailableError, match="'objects' answered 500$"):
+        with pytest.raises(TargetUnavailableError, match=r"'objects' answered 500$"):
             await _effect(world, "list", {"path": ""})
 
 
