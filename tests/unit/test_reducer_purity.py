@@ -245,6 +245,40 @@ def through_class_method(state: Order) -> Order:
     return done(state, Clerk.also_now())
 
 
+def loops_over_set(state: Order) -> Order:
+    text = ""
+    for part in {"a", "b"}:
+        text += part
+    return done(state, text)
+
+
+def joins_set(state: Order) -> Order:
+    return done(state, ",".join({item.sku for item in state.items}))
+
+
+def lists_set(state: Order) -> Order:
+    names = set(state.order_id)
+    return done(state, list(names | {"z"}))
+
+
+def comprehends_set(state: Order) -> Order:
+    return done(state, [name for name in frozenset(state.order_id)])  # noqa: C416  # the point
+
+
+def pops_set(state: Order) -> Order:
+    names: set[str] = {item.sku for item in state.items}
+    return done(state, names.pop())
+
+
+def unpacks_set(state: Order) -> Order:
+    first, *_ = {"a", "b"}
+    return done(state, first)
+
+
+def spells_set(state: Order) -> Order:
+    return done(state, f"{set(state.order_id)}")
+
+
 CORPUS = [
     (reads_clock, "time.time reads the clock", 1),
     (reads_clock_by_name, "clock reads the clock", 1),
@@ -280,6 +314,13 @@ CORPUS = [
     (sets_attribute, ".order_id = … changes something in place", 1),
     (sets_attribute_by_name, "setattr changes something in place", 1),
     (inside_lambda, "time.time reads the clock", 1),
+    (loops_over_set, "loops_over_set iterates over a set, whose order differs from process to process: sort it", 2),
+    (joins_set, "joins a set", 1),
+    (lists_set, "makes a list of a set", 2),
+    (comprehends_set, "iterates over a set", 1),
+    (pops_set, "takes any item out of a set", 2),
+    (unpacks_set, "unpacks a set", 1),
+    (spells_set, "writes a set as text", 1),
 ]
 
 
@@ -417,7 +458,14 @@ def uses_locals(state: Order) -> Order:
     return done(state, counts)
 
 
-@pytest.mark.parametrize("function", [sorted_items, uses_time_types, uses_context, uses_locals])
+def uses_sets_in_order(state: Order) -> Order:
+    names = {item.sku for item in state.items} | {"z", "a"}
+    several = len(names) > 1 and "z" in names and any(name == "a" for name in names)
+    numbers = [number for number in {1, 2, 3}]  # noqa: C416  # whole numbers have one order
+    return done(state, (sorted(names), sorted(name.upper() for name in names), several, numbers, min(names)))
+
+
+@pytest.mark.parametrize("function", [sorted_items, uses_time_types, uses_context, uses_locals, uses_sets_in_order])
 def test_pure_transitions_are_taken(function: Callable[..., object]) -> None:
     """R92: what derives from state, payload and action is no violation, and runs."""
     applied = apply_action(

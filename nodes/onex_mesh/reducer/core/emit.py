@@ -125,24 +125,37 @@ def file_operation(
     operation: str,
     path: str,
     content: object = None,
+    destination: str = "",
+    overwrite: bool | None = None,
+    content_type: str = "",
     priority: Priority = Priority.NORMAL,
     key: str = "",
     retry: Retry | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Intent:
-    """Works on files below a target's root.
+    """Works on files below a target's root, or on objects of its bucket.
 
     Args:
         target: The configured root.
-        operation: "write", "append", "read", "delete" or "list".
+        operation: "write", "append", "copy", "move", "read", "delete" or "list".
         path: Below the root.
         content: Text, or what is written as JSON: a mapping, or a pydantic model.
+        destination: Where to copy or move it.
+        overwrite: Whether what is there may be replaced. Default: as the operation has it.
+        content_type: Media type of an object.
         priority: Execution priority.
         key: Idempotency key.
         retry: When it is tried again.
         metadata: Facts for people and tools.
     """
-    parameters = {"operation": operation, "path": path, "content": content}
+    parameters = {
+        "operation": operation,
+        "path": path,
+        "content": content,
+        "destination": destination,
+        "overwrite": overwrite,
+        "content_type": content_type,
+    }
     return _intent(IntentType.FILE_OPERATION, target, parameters, priority, key, retry, metadata)
 
 

@@ -120,7 +120,7 @@ FrozenJson: TypeAlias = Annotated[object, AfterValidator(freeze), PlainSerialize
 def mutable_part(annotation: object) -> str | None:
     """What in a type could be changed in place, such as "items: list"; None if nothing.
 
-    Frozen pydantic models, tuples, frozensets, `FrozenDict`, `FrozenJson`, enums, and the usual scalars cannot.
+    Frozen pydantic models, tuples, `FrozenDict`, `FrozenJson`, enums, and the usual scalars cannot.
     """
     return _mutable_part(annotation, "", frozenset())
 
@@ -133,7 +133,10 @@ def _mutable_part(annotation: object, path: str, seen: frozenset[type]) -> str |
         return _mutable_part(args[0], path, seen)
     if origin is typing.Literal:
         return None
-    if origin in (typing.Union, types.UnionType) or origin in (tuple, frozenset, FrozenDict):
+    if frozenset in (origin, annotation):
+        text = "frozenset, whose order differs from process to process; use a sorted tuple"
+        return f"{path}: {text}" if path else text
+    if origin in (typing.Union, types.UnionType) or origin in (tuple, FrozenDict):
         return next(filter(None, (_mutable_part(arg, path, seen) for arg in args if arg is not Ellipsis)), None)
     if isinstance(annotation, TypeVar):
         return None
@@ -141,7 +144,7 @@ def _mutable_part(annotation: object, path: str, seen: frozenset[type]) -> str |
         return f"{path}: {annotation}" if path else str(annotation)
     if issubclass(annotation, BaseModel):
         return None if annotation in seen else _mutable_field(annotation, path, seen | {annotation})
-    if issubclass(annotation, _SCALARS) or annotation in (tuple, frozenset):
+    if issubclass(annotation, _SCALARS) or annotation is tuple:
         return None
     return f"{path}: {annotation.__name__}" if path else annotation.__name__
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from onex_mesh.reducer.core.impure import IMPURE_MODULES, IMPURE_NAMES, RANDOM
+from onex_mesh.reducer.core.impure import IMPURE_MODULES, IMPURE_NAMES, PROCESS, RANDOM
+from onex_mesh.reducer.core.set_order import order_of_sets_used
 from onex_mesh.runtime.errors import PurityViolationError
 
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
@@ -65,8 +66,17 @@ class _Check:
         """Checks a function and what it calls of the application."""
         # What dataclasses and pydantic generate has no source, or is theirs.
         if isinstance(function, types.FunctionType) and _is_own(function.__globals__.get("__name__")):
+            if function.__code__ not in self.seen:
+                self.order(function)
             names = {**vars(builtins), **function.__globals__, **_closure(function)}
             self.code(function.__code__, names)
+
+    def order(self, function: types.FunctionType) -> None:
+        """Refuses what depends on the order of a set."""
+        found = order_of_sets_used(function)
+        if found is not None:
+            place = f"{function.__code__.co_filename}:{found[0]}"
+            raise _violation(place, function.__name__, f"{found[1]}, whose order {PROCESS}: sort it")
 
     def code(self, code: types.CodeType, names: Mapping[str, object]) -> None:
         """Checks the bytecode of a function and of those inside of it."""
