@@ -43,16 +43,17 @@ class PostgresServer:
 
     def restart(self) -> None:
         """Stops and starts it; connections are lost."""
-        self._stop()
+        self.stop()
         self.start()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stops it as a crash would; connections are lost."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
 
     def remove(self) -> None:
         """Stops it and removes its data."""
         if (self._folder / "data" / "postmaster.pid").exists():
-            self._stop()
+            self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
