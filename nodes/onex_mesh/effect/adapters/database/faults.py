@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import re
 
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -20,14 +21,20 @@ from onex_mesh.runtime.errors import (
 def _driver_errors() -> tuple[type[Exception], ...]:
     """Errors of asyncpg itself: SQLAlchemy lets those through that come while rows are fetched."""
     try:
-        import asyncpg
+        exceptions = importlib.import_module("asyncpg.exceptions")
     except ModuleNotFoundError:
         # Without the extra `postgres` there is no PostgreSQL to fail.
         return ()
-    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+    return (exceptions.PostgresError, exceptions.InterfaceError)
 
 
-DATABASE_ERRORS = (StatementError, PoolTimeoutError, OSError, TimeoutError, *_driver_errors())
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
+    StatementError,
+    PoolTimeoutError,
+    OSError,
+    TimeoutError,
+    *_driver_errors(),
+)
 """What is translated here. Anything else is a fault of this node, and is reported as one."""
 
 _MESSAGE_CHARS_MAX = 300
