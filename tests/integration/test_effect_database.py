@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -306,54 +303,3 @@ async def test_a_target_that_cannot_work_is_refused_at_start(
     with pytest.raises(ValidationError, match=problem):
         async with effect_world(tmp_path, target):
             pass
-
-
-_CRASHING_NODE = """
-import asyncio, os, sys
-from pathlib import Path
-from onex_mesh.effect.adapters.database import records, target as database_target
-from tests.effect_engine import effect_world
-
-moment, folder = sys.argv[1], Path(sys.argv[2])
-record = records.record
-
-async def crash_before_commit(*arguments):
-    await record(*arguments)
-    os._exit(7)
-
-if moment == "before":
-    records.record = crash_before_commit
-
-async def main():
-    async with effect_world(folder, (folder / "crash.yaml").read_text()) as world:
-        await world.effect("database_write", "orders", "insert", {"data": {"order_id": "a", "amount": 1}}, key="k")
-        os._exit(7)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_crash_around_the_commit(tmp_path: Path, moment: str) -> None:
-    """R9, R25: a node that dies before the commit has written nothing, one that dies after it has written once; the
-    repeat on another node makes it exactly one row in both cases."""
-    database = Database("sqlite", f"sqlite:///{tmp_path}/shop.db", tmp_path)
-    async with database.world():
-        pass
-    text = (tmp_path / "targets.yaml").read_text(encoding="utf-8").removeprefix("targets:\n")
-    (tmp_path / "crash.yaml").write_text(text, encoding="utf-8")
-    (tmp_path / "node.py").write_text(_CRASHING_NODE, encoding="utf-8")
-    died = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, str(tmp_path / "node.py"), moment, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        check=False,
-        timeout=60,
-    )
-    assert died.returncode == 7
-    async with database.world() as world:
-        assert len(await rows_of(world)) == (0 if moment == "before" else 1)
-        write = ("database_write", "orders", "insert", {"data": {"order_id": "a", "amount": 1}})
-        output = await world.effect(*write, key="k")
-        assert output.metadata.replayed == (moment == "after")
-        assert await rows_of(world, columns=["order_id", "amount"]) == [{"order_id": "a", "amount": 1}]
