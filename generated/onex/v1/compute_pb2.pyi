@@ -33,6 +33,7 @@ class OutputFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTPUT_FORMAT_JSON: _ClassVar[OutputFormat]
     OUTPUT_FORMAT_ARRAY: _ClassVar[OutputFormat]
     OUTPUT_FORMAT_DATAFRAME: _ClassVar[OutputFormat]
+    OUTPUT_FORMAT_PARQUET: _ClassVar[OutputFormat]
 EXECUTOR_KIND_UNSPECIFIED: ExecutorKind
 EXECUTOR_KIND_THREADS: ExecutorKind
 EXECUTOR_KIND_PROCESSES: ExecutorKind
@@ -46,6 +47,7 @@ OUTPUT_FORMAT_PASSTHROUGH: OutputFormat
 OUTPUT_FORMAT_JSON: OutputFormat
 OUTPUT_FORMAT_ARRAY: OutputFormat
 OUTPUT_FORMAT_DATAFRAME: OutputFormat
+OUTPUT_FORMAT_PARQUET: OutputFormat
 
 class AlgorithmConfig(_message.Message):
     __slots__ = ("algorithm_type", "parameters", "version")
@@ -67,8 +69,24 @@ class ParallelConfig(_message.Message):
     merge_strategy: MergeStrategy
     def __init__(self, worker_count: _Optional[int] = ..., executor: _Optional[_Union[ExecutorKind, str]] = ..., merge_strategy: _Optional[_Union[MergeStrategy, str]] = ...) -> None: ...
 
+class FieldRules(_message.Message):
+    __slots__ = ("minimum", "maximum", "pattern", "min_length", "max_length", "one_of")
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    MIN_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    ONE_OF_FIELD_NUMBER: _ClassVar[int]
+    minimum: float
+    maximum: float
+    pattern: str
+    min_length: int
+    max_length: int
+    one_of: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
+    def __init__(self, minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., pattern: _Optional[str] = ..., min_length: _Optional[int] = ..., max_length: _Optional[int] = ..., one_of: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ...) -> None: ...
+
 class InputValidation(_message.Message):
-    __slots__ = ("required_fields", "data_types")
+    __slots__ = ("required_fields", "data_types", "rules", "json_schema")
     class DataTypesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,11 +94,22 @@ class InputValidation(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class RulesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: FieldRules
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[FieldRules, _Mapping]] = ...) -> None: ...
     REQUIRED_FIELDS_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPES_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     required_fields: _containers.RepeatedScalarFieldContainer[str]
     data_types: _containers.ScalarMap[str, str]
-    def __init__(self, required_fields: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    rules: _containers.MessageMap[str, FieldRules]
+    json_schema: _struct_pb2.Struct
+    def __init__(self, required_fields: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Mapping[str, str]] = ..., rules: _Optional[_Mapping[str, FieldRules]] = ..., json_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class OutputTransformation(_message.Message):
     __slots__ = ("format",)
@@ -132,14 +161,16 @@ class PerformanceMetrics(_message.Message):
     def __init__(self, execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., data_size: _Optional[int] = ..., algorithm_type: _Optional[str] = ..., algorithm_version: _Optional[str] = ..., worker_count: _Optional[int] = ..., from_cache: _Optional[bool] = ...) -> None: ...
 
 class ComputeOutput(_message.Message):
-    __slots__ = ("correlation_id", "processed_data", "performance_metrics")
+    __slots__ = ("correlation_id", "processed_data", "performance_metrics", "output_schema")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROCESSED_DATA_FIELD_NUMBER: _ClassVar[int]
     PERFORMANCE_METRICS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     processed_data: _common_pb2.Payload
     performance_metrics: PerformanceMetrics
-    def __init__(self, correlation_id: _Optional[str] = ..., processed_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., performance_metrics: _Optional[_Union[PerformanceMetrics, _Mapping]] = ...) -> None: ...
+    output_schema: _struct_pb2.Struct
+    def __init__(self, correlation_id: _Optional[str] = ..., processed_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., performance_metrics: _Optional[_Union[PerformanceMetrics, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ComputeProgress(_message.Message):
     __slots__ = ("done", "total", "elapsed", "memory_bytes")
