@@ -117,18 +117,19 @@ async def test_the_registry_follows(tmp_path: Path, etcd: EmbeddedEtcd, keys: Ke
         await world.join(mesh)
         registry = node_pb2_grpc.NodeServiceStub(mesh.channel(other))
 
-        async def capabilities() -> set[str]:
+        async def become(*expected: str) -> None:
+            """Waits until the orchestrator sees the node with these."""
             request = node_pb2.ListNodesRequest(kind=common_pb2.NODE_KIND_EFFECT)
-            (node,) = (await registry.ListNodes(request)).nodes
-            return {row for row in node.capabilities if row.startswith(("target:", "effect:"))} | (
-                {"dispatch"} & set(node.capabilities)
-            )
+            async with asyncio.timeout(10):
+                while True:
+                    seen = [row for node in (await registry.ListNodes(request)).nodes for row in node.capabilities]
+                    if {row for row in seen if row.startswith(("target:", "effect:", "dispatch"))} == set(expected):
+                        return
+                    await asyncio.sleep(0.02)
 
-        assert await capabilities() == {"target:kept", "target:moved", "effect:api_call", "dispatch"}
+        await become("target:kept", "target:moved", "effect:api_call", "dispatch")
         world.path.write_text("targets: {other: {kind: door}}\n", encoding="utf-8")
-        async with asyncio.timeout(10):
-            while await capabilities() != {"target:other", "effect:api_call", "dispatch"}:  # noqa: ASYNC110  # no event
-                await asyncio.sleep(0.02)
+        await become("target:other", "effect:api_call", "dispatch")
 
 
 async def test_a_wrong_file_changes_nothing(
@@ -153,6 +154,17 @@ async def test_a_wrong_file_changes_nothing(
         await until(lambda: world.problem() == "")
         assert await world.call("moved") == "after"
         assert (await world.health()).status == node_pb2.HEALTH_STATUS_HEALTHY
+
+
+async def test_a_change_while_the_node_starts(tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace) -> None:
+    """R25: what changes between the reading of the file and the moment from which it is watched is not missed."""
+    world = World(tmp_path)
+    world.path.write_text(TWO.replace("before", "after"), encoding="utf-8")
+    async with InProcessMesh(etcd, keys) as mesh:
+        await world.join(mesh)
+        await until(lambda: len(world.doors.of("moved")) == 2)
+        assert await world.call("moved") == "after"
+        assert len(world.doors.of("kept")) == 1
 
 
 @pytest.mark.parametrize("text", ["targets: [", "", "targets:\n  a: {kind: door", "\udcff"], ids=repr)

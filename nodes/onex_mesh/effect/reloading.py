@@ -56,6 +56,7 @@ class Reloading:
         self._apply = apply
         self._applied = applied
         self._watch = FileWatch()
+        # Nothing yet: the file may have changed since it was read, so it is read once more when the watch has begun.
         self._seen: dict[Path, bytes] = {}
         self._is_asked = False
         self.problem = ""
@@ -72,7 +73,6 @@ class Reloading:
 
     async def run(self) -> None:
         """Looks for changes until it is cancelled."""
-        self._seen = await self._look()
         async with self._watch:
             while True:
                 await self._watch.changed(self._paths())

@@ -41,9 +41,13 @@ class FileWatch:
         self._wake.set()
 
     async def changed(self, paths: Collection[Path]) -> None:
-        """Returns when one of the paths may have changed."""
+        """Returns when one of the paths may have changed, and at once where it has only begun to watch them."""
         folders = frozenset(path if path.is_dir() else path.parent for path in paths)
-        is_told = self._is_installed and await self._watch(folders)
+        if self._is_installed and folders != self._folders:
+            await self._begin(folders)
+            return
+        # Where watching broke off, perhaps because a folder went away, the clock has to do.
+        is_told = self._watching is not None and not self._watching.done()
         try:
             async with asyncio.timeout(_WATCHED_POLL_S if is_told else POLL_S):
                 await self._wake.wait()
@@ -52,18 +56,12 @@ class FileWatch:
         finally:
             self._wake.clear()
 
-    async def _watch(self, folders: frozenset[Path]) -> bool:
-        """Has the folders watched; False where they cannot be."""
-        if self._watching is not None and self._watching.done():
-            # It broke off, perhaps because a folder went away: the clock has to do until the folders are others.
-            return self._folders != folders and await self._begin(folders)
-        return self._folders == folders or await self._begin(folders)
-
-    async def _begin(self, folders: frozenset[Path]) -> bool:
+    async def _begin(self, folders: frozenset[Path]) -> None:
         await self._end()
         self._folders = folders
         self._watching = asyncio.create_task(_wake_on_change(folders, self._wake.set), name="target-file-watch")
-        return True
+        # Its first step asks the kernel; whoever looks after this misses nothing.
+        await asyncio.sleep(0)
 
     async def _end(self) -> None:
         if self._watching is not None:
