@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import generate_latest
 
 from onex.v1 import (
@@ -202,6 +203,15 @@ async def test_an_outage_is_not_multiplied(tmp_path: Path, etcd: EmbeddedEtcd, k
             assert shop.retried_count == len(away.requests) - 100
 
 
+def _retry_delay_s(error: grpc.aio.AioRpcError) -> float:
+    """What the status says of when to try again."""
+    encoded = dict(error.trailing_metadata())["grpc-status-details-bin"]
+    assert isinstance(encoded, bytes)
+    found = error_details_pb2.RetryInfo()
+    assert any(detail.Unpack(found) for detail in status_pb2.Status.FromString(encoded).details)
+    return float(found.retry_delay.ToMilliseconds()) / 1000
+
+
 async def test_a_rate_is_kept(tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace) -> None:
     """R154: beyond burst and rate calls wait within their deadline; those whose turn would come later are OVERLOADED at
     once, are told when there would be room, and have not reached the server."""
@@ -211,9 +221,12 @@ async def test_a_rate_is_kept(tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace
         ) as world:
             for n in range(3):
                 await world.call("api_call", "shop", "POST", {"path": "/x"}, key=f"k{n}")
-            error = await _refusal(world.call("api_call", "shop", "POST", {"path": "/x"}, key="k3", timeout_s=20))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await world.call("api_call", "shop", "POST", {"path": "/x"}, key="k3", timeout_s=20)
+            error = from_rpc_error(refused.value)
             assert (error.reason, error.retryable) == ("OVERLOADED", True)
             assert 80 < float(str(error.error_context["retry_after_s"])) <= 100
+            assert 80 < _retry_delay_s(refused.value) <= 100
             assert len(shop.requests) == 3
         async with _world(tmp_path, etcd, keys, _http("shop", shop.url, "limits: {rate_per_s: 50, burst: 1}")) as world:
             calls = [world.call("api_call", "shop", "POST", {"path": "/x"}, key=f"r{n}") for n in range(20)]
