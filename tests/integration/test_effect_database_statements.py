@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
 from onex.v1 import intent_pb2
@@ -302,3 +306,34 @@ async def test_a_statement_survives_a_change_of_its_tables(postgres_database: Da
         output = await world.effect("database_read", "orders", "", payload, retries=0)
         assert output.metadata.attempts == 1
         assert "extra" in str(output.operation_result)
+
+
+_PAGE = Path(__file__).parents[2] / "docs" / "effect.md"
+
+
+def _blocks(language: str, begin: str) -> str:
+    """The code of a page that is in a language and begins so."""
+    found = re.findall(rf"```{language}\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = [text for text in found if text.lstrip().startswith(begin)]
+    return str(block)
+
+
+async def test_the_page_on_statements_is_right(database: Database) -> None:
+    """R16: the statements, the transaction and the tables of docs/effect.md work as they stand there."""
+    for statement in filter(str.strip, _blocks("sql", "CREATE TABLE onex_effects").split(";")):
+        await database.sql(statement)
+    await database.sql("CREATE TABLE stock (article VARCHAR(40) PRIMARY KEY, amount INT CHECK (amount >= 0))")
+    await database.sql("INSERT INTO stock VALUES ('a-7', 2)")
+    statements = _blocks("yaml", "statements:").partition("\n")[2]
+    transaction = json.loads(_blocks("json", '{"operations"'))
+    async with database.world(statements) as world:
+        for _ in range(2):
+            result = await world.result("database_write", "orders", "", transaction, key="k")
+            assert result == {
+                "operations": [
+                    {"operation": "insert", "table": "orders", "rows": 1},
+                    {"operation": "statement", "statement": "restock", "rows": 1, "returning": [{"amount": 1}]},
+                ]
+            }
+        found = await _call(world, "dear_orders", read=True, least="19.9")
+        assert found == {"rows": [{"order_id": "o-1", "total": _money(database, "19.90")}], "count": 1}
