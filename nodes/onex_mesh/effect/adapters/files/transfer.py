@@ -69,12 +69,13 @@ class Transfers:
             self._take_away(work.place, entry)
             return self._replayed(entry)
         try:
-            return self._renamed(work, key, stop)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
+            return self._moved(work, key, stop)
+        except FileNotFoundError:
+            # Another node may have moved it since the look into the journal.
+            entry = self._known(work, key)
+            if entry is None:
                 raise
-        # The folders are on different file systems.
-        return self._copied(work, key, stop, is_move=True)
+            return self._replayed(entry)
 
     def create(self, work: FileOperation, key: str) -> Transferred:
         """Writes a file that must not exist.
@@ -94,6 +95,15 @@ class Transfers:
             write_all(descriptor, work.content)
             os.fsync(descriptor)
             return self._publish(entry, folder, work, lambda: self._give_name(temporary, folder, work, folder))
+
+    def _moved(self, work: FileOperation, key: str, stop: threading.Event) -> Transferred:
+        try:
+            return self._renamed(work, key, stop)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        # The folders are on different file systems.
+        return self._copied(work, key, stop, is_move=True)
 
     def _renamed(self, work: FileOperation, key: str, stop: threading.Event) -> Transferred:
         with self._source(work.place) as source:
