@@ -24,6 +24,7 @@ class HoldingProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._marker: bytes | None = None
         self._holds_answer = False
+        self._holds_every = False
         self._refusing = False
         self._go = asyncio.Event()
         self.held = asyncio.Event()
@@ -53,6 +54,11 @@ class HoldingProxy:
         """Holds the next request with a marker, and what follows it, before it reaches the server."""
         self._arm(marker, holds_answer=False)
 
+    def hold_every_request(self, marker: bytes) -> None:
+        """Holds all requests with a marker, on whatever connection."""
+        self._arm(marker, holds_answer=False)
+        self._holds_every = True
+
     def hold_answer(self, marker: bytes) -> None:
         """Lets the next request with a marker pass and holds what the server answers to it."""
         self._arm(marker, holds_answer=True)
@@ -75,7 +81,7 @@ class HoldingProxy:
             writer.transport.abort()
 
     def _arm(self, marker: bytes, *, holds_answer: bool) -> None:
-        self._marker, self._holds_answer = marker, holds_answer
+        self._marker, self._holds_answer, self._holds_every = marker, holds_answer, False
         self.held.clear()
         self._go = asyncio.Event()
 
@@ -102,7 +108,9 @@ class HoldingProxy:
         pair.seen = (pair.seen + data)[-(len(data) + 4_096) :]
         if self._marker is None or self._marker not in pair.seen:
             return None
-        self._marker, pair.seen = None, b""
+        pair.seen = b""
+        if not self._holds_every:
+            self._marker = None
         if self._holds_answer:
             pair.answer_waits_for = self._go
             return None
