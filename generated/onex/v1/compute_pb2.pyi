@@ -173,16 +173,22 @@ class ComputeOutput(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., processed_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., performance_metrics: _Optional[_Union[PerformanceMetrics, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ComputeProgress(_message.Message):
-    __slots__ = ("done", "total", "elapsed", "memory_bytes")
+    __slots__ = ("done", "total", "elapsed", "memory_bytes", "rows_done", "rows_total", "rows_per_second")
     DONE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_DONE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     done: int
     total: int
     elapsed: _duration_pb2.Duration
     memory_bytes: int
-    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., elapsed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    rows_done: int
+    rows_total: int
+    rows_per_second: float
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., elapsed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., memory_bytes: _Optional[int] = ..., rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., rows_per_second: _Optional[float] = ...) -> None: ...
 
 class ExecuteComputeRequest(_message.Message):
     __slots__ = ("contract",)
