@@ -205,7 +205,8 @@ def test_an_algorithm_of_the_application_stands_before_a_built_in_one() -> None:
     registry = AlgorithmRegistry()
     registry.add_function(mine, name="sum")
     assert with_builtins(registry).get("sum").description == "My own sum."
-    assert registry.names() == ["identity", "map", "statistics", "sum"]
+    assert registry.names().count("sum") == 1
+    assert {"identity", "map", "statistics", "filter", "group_by"} <= set(registry.names())
 
 
 # Forms

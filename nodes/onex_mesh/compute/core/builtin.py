@@ -1,4 +1,4 @@
-"""Algorithms that every node has: sum, statistics, map and identity."""
+"""Algorithms that every node has: sum, statistics, map and identity; those over whole tables are in `builtins`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import cast
 from cel_expr_python import cel
 from pydantic import BaseModel, ConfigDict, Field
 
-from onex_mesh.compute.core.algorithm import MergeStrategy
+from onex_mesh.compute.core.algorithm import Function, Merge, MergeStrategy
+from onex_mesh.compute.core.builtins import TABULAR
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import json_type
 from onex_mesh.compute.core.registry import AlgorithmRegistry
@@ -47,12 +48,14 @@ class MapParams(BaseModel):
 def with_builtins(registry: AlgorithmRegistry) -> AlgorithmRegistry:
     """The registry with the built-in algorithms added, but for names that the application took."""
     taken = set(registry.names())
-    for function, name, merge in (
+    own: tuple[tuple[Function, str, Merge], ...] = (
         (identity, "identity", MergeStrategy.CONCATENATE),
         (total, "sum", exact_sum),
         (describe, "statistics", None),
         (map_rows, "map", MergeStrategy.CONCATENATE),
-    ):
+        *TABULAR,
+    )
+    for function, name, merge in own:
         if name not in taken:
             registry.add_function(function, name=name, merge=merge)
     return registry

@@ -31,6 +31,12 @@ class DataKind(Enum):
     """Checked and converted by pydantic: models, lists of models, list[float], bytes, …"""
     TABLE = "table"
     """A pyarrow.Table."""
+    AS_GIVEN = "as given"
+    """Plain JSON or a table, whichever it was."""
+
+
+class AnyData:
+    """Annotation of data that is handed over as it came: a table stays one, all else is plain JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class DataForm:
         """
         if self.kind is DataKind.TABLE:
             return value if is_table(value) else table_of(value)
+        if self.kind is DataKind.AS_GIVEN:
+            return value
         if is_table(value):
             value = value.to_pylist()
         if self.adapter is None:
@@ -112,6 +120,8 @@ def data_form(function: Callable[..., object], annotation: object, what: str) ->
     """
     if annotation is object or annotation is typing.Any:
         return _ANY
+    if annotation is AnyData:
+        return DataForm(DataKind.AS_GIVEN, "rows or a table")
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     if is_table_type(annotation):
         return DataForm(DataKind.TABLE, "pyarrow.Table")

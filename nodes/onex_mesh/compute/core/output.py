@@ -38,7 +38,7 @@ def write_table(table: Table) -> bytes:
     """The Arrow IPC stream of a table."""
     pa = arrow()
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:  # type: ignore[attr-defined]  # every pyarrow.Table has one
+    with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     data: bytes = sink.getvalue().to_pybytes()
     return data

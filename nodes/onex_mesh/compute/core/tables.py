@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import types
 from collections.abc import Sequence
-from typing import Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol
 
 from onex_mesh.runtime.errors import ValidationError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 class Table(Protocol):
@@ -21,14 +24,42 @@ class Table(Protocol):
     def column_names(self) -> list[str]:
         """Its columns, in order."""
 
+    @property
+    def schema(self) -> object:
+        """Its columns' names and Arrow types."""
+
     def slice(self, offset: int, length: int) -> Table:
         """Some of its rows, without a copy."""
 
     def select(self, columns: Sequence[str]) -> Table:
         """Some of its columns, without a copy."""
 
+    def take(self, indices: object) -> Table:
+        """Some of its rows, by number; a null makes a row of nulls."""
+
+    def column(self, name: str) -> Column:
+        """A column."""
+
     def to_pylist(self) -> list[dict[str, object]]:
         """Its rows."""
+
+
+class Column(Protocol):
+    """What is used of a column of a table."""
+
+    @property
+    def type(self) -> object:
+        """Its Arrow type."""
+
+    @property
+    def null_count(self) -> int:
+        """How many nulls it has."""
+
+    def cast(self, to: object, safe: bool = True) -> Column:
+        """Its values in another type; refused where that would change them, if safe."""
+
+    def to_pylist(self) -> list[object]:
+        """Its values."""
 
 
 def is_table_type(annotation: object) -> bool:
@@ -40,7 +71,7 @@ def is_table_type(annotation: object) -> bool:
     )
 
 
-def is_table(value: object) -> TypeGuard[Table]:
+def is_table(value: object) -> TypeIs[Table]:
     """Whether a value is a pyarrow.Table."""
     return is_table_type(type(value))
 
@@ -82,6 +113,16 @@ def arrow() -> types.ModuleType:
         return importlib.import_module("pyarrow")
     except ImportError as error:
         raise ValidationError("tables need the extra: pip install 'onex-mesh[arrow]'") from error
+
+
+def arrow_compute() -> types.ModuleType:
+    """The module pyarrow.compute.
+
+    Raises:
+        ValidationError: It is not installed.
+    """
+    arrow()
+    return importlib.import_module("pyarrow.compute")
 
 
 def _rows(value: object) -> Sequence[dict[str, object]]:

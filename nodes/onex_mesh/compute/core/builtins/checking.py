@@ -1,0 +1,48 @@
+"""validate: rows against a JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
+
+from pydantic import Field
+
+from onex_mesh.compute.core.builtins.frame import Params
+from onex_mesh.compute.core.data import VIOLATIONS_MAX, AnyData
+from onex_mesh.compute.core.json_schema import Violation, schema_validator, schema_violations
+from onex_mesh.compute.core.tables import is_table
+from onex_mesh.runtime.errors import ValidationError
+
+
+class ValidateParams(Params):
+    """What the data must be like, and what happens if it is not."""
+
+    schema_: dict[str, object] = Field(alias="schema", description="JSON Schema of an object, or of each row.")
+    violations: Literal["error", "result"] = Field(
+        "error", description="Refuse the data, or give back {valid, violations: [{path, message}]}."
+    )
+    bound: int = Field(VIOLATIONS_MAX, description="How many violations are told at most.", ge=1, le=1000)
+
+
+def validate_rows(data: AnyData, params: ValidateParams) -> object:
+    """The data, if it is as the schema says; violations with their paths otherwise."""
+    found = tuple(islice(_violations(data, params), params.bound))
+    if params.violations == "result":
+        told = [{"path": path, "message": message} for path, message in found]
+        return {"valid": not found, "violations": told}
+    if found:
+        at, text = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ValidationError(f"{at}: {text}{more}", violations=found)
+    return data
+
+
+def _violations(data: object, params: ValidateParams) -> Iterator[Violation]:
+    validator = schema_validator(params.schema_, "algorithm_config.parameters.schema")
+    rows = data.to_pylist() if is_table(data) else data
+    if not isinstance(rows, list):
+        yield from schema_violations(validator, rows, "input_data")
+        return
+    for index, row in enumerate(rows):
+        yield from schema_violations(validator, row, f"input_data[{index}]")

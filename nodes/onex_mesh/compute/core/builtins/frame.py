@@ -1,0 +1,117 @@
+"""Rows or a table, and the columns of either.
+
+JSON rows stay as they are: only the columns that an algorithm looks at are made into Arrow's, and the result is picked
+from the rows themselves, so nothing that it does not look at is ever converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict
+
+from onex_mesh.compute.core.data import json_type
+from onex_mesh.compute.core.tables import Table, arrow, is_table
+from onex_mesh.runtime.errors import ValidationError
+
+Rows = list[dict[str, object]]
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class Params(BaseModel):
+    """Parameters: unknown ones are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def refusal(at: str, text: str) -> ValidationError:
+    """The error that says what is wrong where."""
+    return ValidationError(f"{at}: {text}", violations=((at, text),))
+
+
+def frame_of(data: object, at: str = "input_data", offset: int = 0) -> Table | Rows:
+    """Data as a table or a list of rows.
+
+    Raises:
+        ValidationError: It is neither.
+    """
+    if is_table(data):
+        return data
+    if not isinstance(data, list):
+        raise refusal(at, f"expected rows or a table, found {json_type(data)}")
+    for index, row in enumerate(data, offset):
+        if not isinstance(row, dict):
+            raise refusal(f"{at}[{index}]", f"expected a row, found {json_type(row)}")
+    return cast("Rows", data)
+
+
+def names_of(frame: Table | Rows) -> list[str]:
+    """Names of its columns; of rows, all fields in the order in which they first appear."""
+    if is_table(frame):
+        return frame.column_names
+    names: dict[str, None] = {}
+    for row in frame:
+        names.update(dict.fromkeys(row))
+    return list(names)
+
+
+def columns(frame: Table | Rows, names: Sequence[str], at: str = "input_data") -> Table:
+    """Some columns as a table; a field that a row has not is null.
+
+    Raises:
+        ValidationError: No row has the field, or its values have no common type (with the path of the culprit).
+    """
+    if is_table(frame):
+        known = set(frame.column_names)
+        for name in names:
+            if name not in known:
+                raise refusal(f"{at}.{name}", "is required and missing")
+        return frame.select(names)
+    table: Table = arrow().table([_column(frame, name, at) for name in names], names=list(names))
+    return table
+
+
+def _column(rows: Rows, name: str, at: str) -> object:
+    pa = arrow()
+    if rows and not any(name in row for row in rows):
+        raise refusal(f"{at}.{name}", "is required and missing")
+    values = [row.get(name) for row in rows]
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
+        culprit = _culprit(values)
+        where = f"{at}.{name}" if culprit is None else f"{at}[{culprit}].{name}"
+        raise refusal(where, f"does not fit its column: {str(error).splitlines()[0]}") from error
+
+
+def _culprit(values: Sequence[object]) -> int | None:
+    """Where the first value stands that has another type than those before it, or is too large."""
+    first = ""
+    for index, value in enumerate(values):
+        kind = json_type(value).replace("integer", "number")
+        if isinstance(value, int) and (value not in _INT64 or (abs(value) > 2**53 and float in map(type, values))):
+            return index
+        if value is not None and first and kind != first:
+            return index
+        first = first or ("" if value is None else kind)
+    return None
+
+
+def taken(frame: Table | Rows, indices: object) -> Table | Rows:
+    """Some rows, by an Arrow array of their numbers."""
+    if is_table(frame):
+        return frame.take(indices)
+    return [frame[index] for index in indices.to_pylist()]  # type: ignore[attr-defined]  # an Arrow array
+
+
+@contextmanager
+def refusing(at: str, what: str) -> Iterator[None]:
+    """Turns what Arrow cannot do with the caller's data into the error that says so."""
+    pa = arrow()
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise refusal(at, f"{what}: {str(error).splitlines()[0]}") from error
