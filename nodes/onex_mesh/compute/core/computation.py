@@ -13,9 +13,10 @@ from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import violations_error
 from onex_mesh.compute.core.errors import failure_of
 from onex_mesh.compute.core.output import encoded, read_data, shaped, size_of
+from onex_mesh.compute.core.rules import Rules
 from onex_mesh.compute.core.validation import validate_input
 from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
-from onex_mesh.runtime.payload import from_struct
+from onex_mesh.runtime.payload import from_struct, from_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,23 @@ def prepared(contract: compute_pb2.ComputeContract, algorithm: Algorithm, contex
     """
     data = read_data(contract.input_data)
     rules = contract.input_validation
-    validate_input(data, rules.required_fields, rules.data_types)
+    schema = from_struct(rules.json_schema)
+    validate_input(data, rules.required_fields, rules.data_types, _rules(rules), schema)
     return Task(algorithm, data, _params(algorithm, contract), context)
+
+
+def _rules(validation: compute_pb2.InputValidation) -> dict[str, Rules]:
+    return {
+        field: Rules(
+            minimum=given.minimum if given.HasField("minimum") else None,
+            maximum=given.maximum if given.HasField("maximum") else None,
+            pattern=given.pattern,
+            min_length=given.min_length if given.HasField("min_length") else None,
+            max_length=given.max_length if given.HasField("max_length") else None,
+            one_of=tuple(from_value(value) for value in given.one_of),
+        )
+        for field, given in sorted(validation.rules.items())
+    }
 
 
 def run(task: Task) -> object:
@@ -72,7 +88,7 @@ def finished(
         raise _refused(algorithm, str(error)) from None
     shape = shaped(value, contract.output_transformation.format)
     try:
-        payload = encoded(shape)
+        payload = encoded(shape, contract.output_transformation.format)
     except ValidationError as error:
         raise _refused(algorithm, error.message) from None
     return compute_pb2.ComputeOutput(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+
 from onex.v1 import common_pb2, compute_pb2
 from onex_mesh.compute.core.tables import Table, arrow, is_table, table_of
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload
 
+PARQUET_TYPE = "application/vnd.apache.parquet"
+
 
 def read_data(payload: common_pb2.Payload) -> object:
-    """The data of a payload: plain JSON, a table for Arrow, or bytes.
+    """The data of a payload: plain JSON, a table for Arrow and Parquet, or bytes.
 
     Raises:
         ValidationError: The bytes are not what their content type says.
     """
-    if payload.WhichOneof("content") == "data" and payload.content_type == ARROW_TYPE:
-        return read_table(payload.data)
+    if payload.WhichOneof("content") == "data":
+        if payload.content_type == ARROW_TYPE:
+            return read_table(payload.data)
+        if payload.content_type == PARQUET_TYPE:
+            return read_parquet(payload.data)
     return from_payload(payload)
 
 
@@ -44,13 +51,36 @@ def write_table(table: Table) -> bytes:
     return data
 
 
+def read_parquet(data: bytes) -> Table:
+    """The table of a Parquet file.
+
+    Raises:
+        ValidationError: It is not one.
+    """
+    pa = arrow()
+    try:
+        table: Table = importlib.import_module("pyarrow.parquet").read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        text = f"not a Parquet file: {str(error).splitlines()[0]}"
+        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+    return table
+
+
+def write_parquet(table: Table) -> bytes:
+    """The Parquet file of a table."""
+    sink = arrow().BufferOutputStream()
+    importlib.import_module("pyarrow.parquet").write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
 def shaped(value: object, output_format: compute_pb2.OutputFormat) -> object:
     """A result in the shape asked for: plain JSON, bytes or a table.
 
     Raises:
         ValidationError: It has no such shape.
     """
-    if output_format == compute_pb2.OUTPUT_FORMAT_DATAFRAME:
+    if output_format in (compute_pb2.OUTPUT_FORMAT_DATAFRAME, compute_pb2.OUTPUT_FORMAT_PARQUET):
         return value if is_table(value) else table_of(value)
     if output_format in (compute_pb2.OUTPUT_FORMAT_UNSPECIFIED, compute_pb2.OUTPUT_FORMAT_PASSTHROUGH):
         return value
@@ -63,13 +93,17 @@ def shaped(value: object, output_format: compute_pb2.OutputFormat) -> object:
     return plain
 
 
-def encoded(value: object) -> common_pb2.Payload:
-    """What is shaped, as a payload.
+def encoded(
+    value: object, output_format: compute_pb2.OutputFormat = compute_pb2.OUTPUT_FORMAT_PASSTHROUGH
+) -> common_pb2.Payload:
+    """What is shaped, as a payload; a table is an Arrow IPC stream unless the format says Parquet.
 
     Raises:
         ValidationError: A part of it cannot be JSON; with its path.
     """
     if is_table(value):
+        if output_format == compute_pb2.OUTPUT_FORMAT_PARQUET:
+            return bytes_payload(write_parquet(value), PARQUET_TYPE)
         return bytes_payload(write_table(value), ARROW_TYPE)
     return bytes_payload(value) if isinstance(value, bytes) else json_payload(value)
 
