@@ -29,7 +29,7 @@ from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 from onex.v1 import intent_pb2 as onex_dot_v1_dot_intent__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"\xba\x01\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\x12\x36\n\x12\x61ggregation_method\x18\x02 \x01(\x0e\x32\x1a.onex.v1.AggregationMethod\x12\x0f\n\x07reducer\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\">\n\tFsmAction\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12!\n\x07payload\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\"B\n\x11TransactionConfig\x12\x12\n\nstate_keys\x18\x01 \x03(\t\x12\x19\n\x11rollback_on_error\x18\x02 \x01(\x08\"6\n\x0fStreamingConfig\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\nchunk_size\x18\x02 \x01(\x05\"*\n\x10MemoryManagement\x12\x16\n\x0e\x62uffer_size_mb\x18\x01 \x01(\x05\"M\n\x0c\x42\x61\x63kupConfig\x12\x17\n\x0f\x62\x61\x63kup_location\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x61\x63kup_type\x18\x03 \x01(\t\"\xde\x01\n\x0c\x42\x61\x63kupRecord\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x35\n\x08metadata\x18\x04 \x03(\x0b\x32#.onex.v1.BackupRecord.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd3\x04\n\x0fReducerContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12$\n\ninput_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x32\n\x10reduction_config\x18\x03 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12\x36\n\x12transaction_config\x18\x04 \x01(\x0b\x32\x1a.onex.v1.TransactionConfig\x12\x32\n\x10streaming_config\x18\x05 \x01(\x0b\x32\x18.onex.v1.StreamingConfig\x12\x34\n\x11memory_management\x18\x06 \x01(\x0b\x32\x19.onex.v1.MemoryManagement\x12,\n\rbackup_config\x18\x07 \x01(\x0b\x32\x15.onex.v1.BackupConfig\x12\'\n\rcurrent_state\x18\x08 \x01(\x0b\x32\x10.onex.v1.Payload\x12&\n\nfsm_action\x18\t \x01(\x0b\x32\x12.onex.v1.FsmAction\x12/\n\x0boccurred_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x0b \x01(\t\x12\x38\n\x08metadata\x18\x0c \x03(\x0b\x32&.onex.v1.ReducerContract.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x98\x01\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\x05\x12\x11\n\tstate_key\x18\x05 \x01(\t\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\"\x8d\x01\n\x10ReductionMetrics\x12\x19\n\x11records_processed\x18\x01 \x01(\x03\x12\x17\n\x0freduction_ratio\x18\x02 \x01(\x01\x12\x12\n\nstate_size\x18\x03 \x01(\x03\x12\x31\n\x0e\x65xecution_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xfb\x01\n\rReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12)\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12\x34\n\x11reduction_metrics\x18\x04 \x01(\x0b\x32\x19.onex.v1.ReductionMetrics\x12 \n\x07intents\x18\x05 \x03(\x0b\x32\x0f.onex.v1.Intent\x12\x1f\n\x05state\x18\x06 \x01(\x0b\x32\x10.onex.v1.Payload\"E\n\x17\x45xecuteReductionRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ReducerContract\"B\n\x18\x45xecuteReductionResponse\x12&\n\x06output\x18\x01 \x01(\x0b\x32\x16.onex.v1.ReducerOutput\"{\n\x16StreamReductionRequest\x12,\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ReducerContractH\x00\x12(\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x17.onex.v1.ReductionChunkH\x00\x42\t\n\x07message\"B\n\x0eReductionChunk\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1e\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\"V\n\x11ReductionProgress\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x19\n\x11records_processed\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\"}\n\x17StreamReductionResponse\x12.\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.onex.v1.ReductionProgressH\x00\x12(\n\x06output\x18\x02 \x01(\x0b\x32\x16.onex.v1.ReducerOutputH\x00\x42\x08\n\x06update\"n\n\nTransition\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12/\n\x0epayload_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd3\x01\n\x07Reducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06states\x18\x04 \x03(\t\x12\x15\n\rinitial_state\x18\x05 \x01(\t\x12\x14\n\x0c\x66inal_states\x18\x06 \x03(\t\x12(\n\x0btransitions\x18\x07 \x03(\x0b\x32\x13.onex.v1.Transition\x12-\n\x0cstate_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x15\n\x13ListReducersRequest\":\n\x14ListReducersResponse\x12\"\n\x08reducers\x18\x01 \x03(\x0b\x32\x10.onex.v1.Reducer*\xb0\x01\n\x11\x41ggregationMethod\x12\"\n\x1e\x41GGREGATION_METHOD_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41GGREGATION_METHOD_SUM\x10\x01\x12\x1e\n\x1a\x41GGREGATION_METHOD_AVERAGE\x10\x02\x12\x1c\n\x18\x41GGREGATION_METHOD_COUNT\x10\x03\x12\x1d\n\x19\x41GGREGATION_METHOD_CUSTOM\x10\x04\x32\x90\x02\n\x0eReducerService\x12W\n\x10\x45xecuteReduction\x12 .onex.v1.ExecuteReductionRequest\x1a!.onex.v1.ExecuteReductionResponse\x12X\n\x0fStreamReduction\x12\x1f.onex.v1.StreamReductionRequest\x1a .onex.v1.StreamReductionResponse(\x01\x30\x01\x12K\n\x0cListReducers\x12\x1c.onex.v1.ListReducersRequest\x1a\x1d.onex.v1.ListReducersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/reducer.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14onex/v1/common.proto\x1a\x14onex/v1/intent.proto\"\xba\x01\n\x0fReductionConfig\x12\x11\n\tstate_key\x18\x01 \x01(\t\x12\x36\n\x12\x61ggregation_method\x18\x02 \x01(\x0e\x32\x1a.onex.v1.AggregationMethod\x12\x0f\n\x07reducer\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12+\n\nparameters\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\">\n\tFsmAction\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12!\n\x07payload\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\"B\n\x11TransactionConfig\x12\x12\n\nstate_keys\x18\x01 \x03(\t\x12\x19\n\x11rollback_on_error\x18\x02 \x01(\x08\"6\n\x0fStreamingConfig\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\nchunk_size\x18\x02 \x01(\x05\"*\n\x10MemoryManagement\x12\x16\n\x0e\x62uffer_size_mb\x18\x01 \x01(\x05\"M\n\x0c\x42\x61\x63kupConfig\x12\x17\n\x0f\x62\x61\x63kup_location\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x62\x61\x63kup_type\x18\x03 \x01(\t\"\xde\x01\n\x0c\x42\x61\x63kupRecord\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x02 \x01(\t\x12\x1f\n\x05state\x18\x03 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x35\n\x08metadata\x18\x04 \x03(\x0b\x32#.onex.v1.BackupRecord.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x0c\x42\x61\x63kupResult\x12*\n\x08location\x18\x01 \x01(\x0b\x32\x18.onex.v1.PayloadLocation\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.onex.v1.OnexError\"\x81\x05\n\x0fReducerContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12$\n\ninput_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x32\n\x10reduction_config\x18\x03 \x01(\x0b\x32\x18.onex.v1.ReductionConfig\x12\x36\n\x12transaction_config\x18\x04 \x01(\x0b\x32\x1a.onex.v1.TransactionConfig\x12\x32\n\x10streaming_config\x18\x05 \x01(\x0b\x32\x18.onex.v1.StreamingConfig\x12\x34\n\x11memory_management\x18\x06 \x01(\x0b\x32\x19.onex.v1.MemoryManagement\x12,\n\rbackup_config\x18\x07 \x01(\x0b\x32\x15.onex.v1.BackupConfig\x12\'\n\rcurrent_state\x18\x08 \x01(\x0b\x32\x10.onex.v1.Payload\x12&\n\nfsm_action\x18\t \x01(\x0b\x32\x12.onex.v1.FsmAction\x12/\n\x0boccurred_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taction_id\x18\x0b \x01(\t\x12\x38\n\x08metadata\x18\x0c \x03(\x0b\x32&.onex.v1.ReducerContract.MetadataEntry\x12\x14\n\x0cresume_after\x18\r \x01(\x03\x12\x16\n\x0eresume_records\x18\x0e \x01(\x03\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x98\x01\n\rStateMetadata\x12\x16\n\x0eprevious_state\x18\x01 \x01(\t\x12\x11\n\tnew_state\x18\x02 \x01(\t\x12\x12\n\ntransition\x18\x03 \x01(\t\x12\x17\n\x0fintents_emitted\x18\x04 \x01(\x05\x12\x11\n\tstate_key\x18\x05 \x01(\t\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\"\x8d\x01\n\x10ReductionMetrics\x12\x19\n\x11records_processed\x18\x01 \x01(\x03\x12\x17\n\x0freduction_ratio\x18\x02 \x01(\x01\x12\x12\n\nstate_size\x18\x03 \x01(\x03\x12\x31\n\x0e\x65xecution_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa2\x02\n\rReducerOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12)\n\x0f\x61ggregated_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12.\n\x0estate_metadata\x18\x03 \x01(\x0b\x32\x16.onex.v1.StateMetadata\x12\x34\n\x11reduction_metrics\x18\x04 \x01(\x0b\x32\x19.onex.v1.ReductionMetrics\x12 \n\x07intents\x18\x05 \x03(\x0b\x32\x0f.onex.v1.Intent\x12\x1f\n\x05state\x18\x06 \x01(\x0b\x32\x10.onex.v1.Payload\x12%\n\x06\x62\x61\x63kup\x18\x07 \x01(\x0b\x32\x15.onex.v1.BackupResult\"E\n\x17\x45xecuteReductionRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ReducerContract\"B\n\x18\x45xecuteReductionResponse\x12&\n\x06output\x18\x01 \x01(\x0b\x32\x16.onex.v1.ReducerOutput\"{\n\x16StreamReductionRequest\x12,\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ReducerContractH\x00\x12(\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x17.onex.v1.ReductionChunkH\x00\x42\t\n\x07message\"B\n\x0eReductionChunk\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1e\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\"w\n\x11ReductionProgress\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x19\n\x11records_processed\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x1f\n\x05state\x18\x04 \x01(\x0b\x32\x10.onex.v1.Payload\"}\n\x17StreamReductionResponse\x12.\n\x08progress\x18\x01 \x01(\x0b\x32\x1a.onex.v1.ReductionProgressH\x00\x12(\n\x06output\x18\x02 \x01(\x0b\x32\x16.onex.v1.ReducerOutputH\x00\x42\x08\n\x06update\"n\n\nTransition\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12/\n\x0epayload_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xd3\x01\n\x07Reducer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06states\x18\x04 \x03(\t\x12\x15\n\rinitial_state\x18\x05 \x01(\t\x12\x14\n\x0c\x66inal_states\x18\x06 \x03(\t\x12(\n\x0btransitions\x18\x07 \x03(\x0b\x32\x13.onex.v1.Transition\x12-\n\x0cstate_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x15\n\x13ListReducersRequest\":\n\x14ListReducersResponse\x12\"\n\x08reducers\x18\x01 \x03(\x0b\x32\x10.onex.v1.Reducer*\x89\x02\n\x11\x41ggregationMethod\x12\"\n\x1e\x41GGREGATION_METHOD_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41GGREGATION_METHOD_SUM\x10\x01\x12\x1e\n\x1a\x41GGREGATION_METHOD_AVERAGE\x10\x02\x12\x1c\n\x18\x41GGREGATION_METHOD_COUNT\x10\x03\x12\x1d\n\x19\x41GGREGATION_METHOD_CUSTOM\x10\x04\x12\x1a\n\x16\x41GGREGATION_METHOD_MIN\x10\x05\x12\x1a\n\x16\x41GGREGATION_METHOD_MAX\x10\x06\x12\x1f\n\x1b\x41GGREGATION_METHOD_VARIANCE\x10\x07\x32\x90\x02\n\x0eReducerService\x12W\n\x10\x45xecuteReduction\x12 .onex.v1.ExecuteReductionRequest\x1a!.onex.v1.ExecuteReductionResponse\x12X\n\x0fStreamReduction\x12\x1f.onex.v1.StreamReductionRequest\x1a .onex.v1.StreamReductionResponse(\x01\x30\x01\x12K\n\x0cListReducers\x12\x1c.onex.v1.ListReducersRequest\x1a\x1d.onex.v1.ListReducersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKUPRECORD_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_REDUCERCONTRACT_METADATAENTRY']._loaded_options = None
   _globals['_REDUCERCONTRACT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_AGGREGATIONMETHOD']._serialized_start=3006
-  _globals['_AGGREGATIONMETHOD']._serialized_end=3182
+  _globals['_AGGREGATIONMETHOD']._serialized_start=3219
+  _globals['_AGGREGATIONMETHOD']._serialized_end=3484
   _globals['_REDUCTIONCONFIG']._serialized_start=174
   _globals['_REDUCTIONCONFIG']._serialized_end=360
   _globals['_FSMACTION']._serialized_start=362
@@ -58,36 +58,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKUPRECORD']._serialized_end=896
   _globals['_BACKUPRECORD_METADATAENTRY']._serialized_start=849
   _globals['_BACKUPRECORD_METADATAENTRY']._serialized_end=896
-  _globals['_REDUCERCONTRACT']._serialized_start=899
-  _globals['_REDUCERCONTRACT']._serialized_end=1494
+  _globals['_BACKUPRESULT']._serialized_start=898
+  _globals['_BACKUPRESULT']._serialized_end=991
+  _globals['_REDUCERCONTRACT']._serialized_start=994
+  _globals['_REDUCERCONTRACT']._serialized_end=1635
   _globals['_REDUCERCONTRACT_METADATAENTRY']._serialized_start=849
   _globals['_REDUCERCONTRACT_METADATAENTRY']._serialized_end=896
-  _globals['_STATEMETADATA']._serialized_start=1497
-  _globals['_STATEMETADATA']._serialized_end=1649
-  _globals['_REDUCTIONMETRICS']._serialized_start=1652
-  _globals['_REDUCTIONMETRICS']._serialized_end=1793
-  _globals['_REDUCEROUTPUT']._serialized_start=1796
-  _globals['_REDUCEROUTPUT']._serialized_end=2047
-  _globals['_EXECUTEREDUCTIONREQUEST']._serialized_start=2049
-  _globals['_EXECUTEREDUCTIONREQUEST']._serialized_end=2118
-  _globals['_EXECUTEREDUCTIONRESPONSE']._serialized_start=2120
-  _globals['_EXECUTEREDUCTIONRESPONSE']._serialized_end=2186
-  _globals['_STREAMREDUCTIONREQUEST']._serialized_start=2188
-  _globals['_STREAMREDUCTIONREQUEST']._serialized_end=2311
-  _globals['_REDUCTIONCHUNK']._serialized_start=2313
-  _globals['_REDUCTIONCHUNK']._serialized_end=2379
-  _globals['_REDUCTIONPROGRESS']._serialized_start=2381
-  _globals['_REDUCTIONPROGRESS']._serialized_end=2467
-  _globals['_STREAMREDUCTIONRESPONSE']._serialized_start=2469
-  _globals['_STREAMREDUCTIONRESPONSE']._serialized_end=2594
-  _globals['_TRANSITION']._serialized_start=2596
-  _globals['_TRANSITION']._serialized_end=2706
-  _globals['_REDUCER']._serialized_start=2709
-  _globals['_REDUCER']._serialized_end=2920
-  _globals['_LISTREDUCERSREQUEST']._serialized_start=2922
-  _globals['_LISTREDUCERSREQUEST']._serialized_end=2943
-  _globals['_LISTREDUCERSRESPONSE']._serialized_start=2945
-  _globals['_LISTREDUCERSRESPONSE']._serialized_end=3003
-  _globals['_REDUCERSERVICE']._serialized_start=3185
-  _globals['_REDUCERSERVICE']._serialized_end=3457
+  _globals['_STATEMETADATA']._serialized_start=1638
+  _globals['_STATEMETADATA']._serialized_end=1790
+  _globals['_REDUCTIONMETRICS']._serialized_start=1793
+  _globals['_REDUCTIONMETRICS']._serialized_end=1934
+  _globals['_REDUCEROUTPUT']._serialized_start=1937
+  _globals['_REDUCEROUTPUT']._serialized_end=2227
+  _globals['_EXECUTEREDUCTIONREQUEST']._serialized_start=2229
+  _globals['_EXECUTEREDUCTIONREQUEST']._serialized_end=2298
+  _globals['_EXECUTEREDUCTIONRESPONSE']._serialized_start=2300
+  _globals['_EXECUTEREDUCTIONRESPONSE']._serialized_end=2366
+  _globals['_STREAMREDUCTIONREQUEST']._serialized_start=2368
+  _globals['_STREAMREDUCTIONREQUEST']._serialized_end=2491
+  _globals['_REDUCTIONCHUNK']._serialized_start=2493
+  _globals['_REDUCTIONCHUNK']._serialized_end=2559
+  _globals['_REDUCTIONPROGRESS']._serialized_start=2561
+  _globals['_REDUCTIONPROGRESS']._serialized_end=2680
+  _globals['_STREAMREDUCTIONRESPONSE']._serialized_start=2682
+  _globals['_STREAMREDUCTIONRESPONSE']._serialized_end=2807
+  _globals['_TRANSITION']._serialized_start=2809
+  _globals['_TRANSITION']._serialized_end=2919
+  _globals['_REDUCER']._serialized_start=2922
+  _globals['_REDUCER']._serialized_end=3133
+  _globals['_LISTREDUCERSREQUEST']._serialized_start=3135
+  _globals['_LISTREDUCERSREQUEST']._serialized_end=3156
+  _globals['_LISTREDUCERSRESPONSE']._serialized_start=3158
+  _globals['_LISTREDUCERSRESPONSE']._serialized_end=3216
+  _globals['_REDUCERSERVICE']._serialized_start=3487
+  _globals['_REDUCERSERVICE']._serialized_end=3759
 # @@protoc_insertion_point(module_scope)

@@ -21,11 +21,17 @@ class AggregationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AGGREGATION_METHOD_AVERAGE: _ClassVar[AggregationMethod]
     AGGREGATION_METHOD_COUNT: _ClassVar[AggregationMethod]
     AGGREGATION_METHOD_CUSTOM: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_MIN: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_MAX: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_VARIANCE: _ClassVar[AggregationMethod]
 AGGREGATION_METHOD_UNSPECIFIED: AggregationMethod
 AGGREGATION_METHOD_SUM: AggregationMethod
 AGGREGATION_METHOD_AVERAGE: AggregationMethod
 AGGREGATION_METHOD_COUNT: AggregationMethod
 AGGREGATION_METHOD_CUSTOM: AggregationMethod
+AGGREGATION_METHOD_MIN: AggregationMethod
+AGGREGATION_METHOD_MAX: AggregationMethod
+AGGREGATION_METHOD_VARIANCE: AggregationMethod
 
 class ReductionConfig(_message.Message):
     __slots__ = ("state_key", "aggregation_method", "reducer", "version", "field", "parameters")
@@ -102,8 +108,16 @@ class BackupRecord(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class BackupResult(_message.Message):
+    __slots__ = ("location", "error")
+    LOCATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    location: _common_pb2.PayloadLocation
+    error: _common_pb2.OnexError
+    def __init__(self, location: _Optional[_Union[_common_pb2.PayloadLocation, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
+
 class ReducerContract(_message.Message):
-    __slots__ = ("correlation_id", "input_data", "reduction_config", "transaction_config", "streaming_config", "memory_management", "backup_config", "current_state", "fsm_action", "occurred_at", "action_id", "metadata")
+    __slots__ = ("correlation_id", "input_data", "reduction_config", "transaction_config", "streaming_config", "memory_management", "backup_config", "current_state", "fsm_action", "occurred_at", "action_id", "metadata", "resume_after", "resume_records")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -123,6 +137,8 @@ class ReducerContract(_message.Message):
     OCCURRED_AT_FIELD_NUMBER: _ClassVar[int]
     ACTION_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RESUME_RECORDS_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     input_data: _common_pb2.Payload
     reduction_config: ReductionConfig
@@ -135,7 +151,9 @@ class ReducerContract(_message.Message):
     occurred_at: _timestamp_pb2.Timestamp
     action_id: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., transaction_config: _Optional[_Union[TransactionConfig, _Mapping]] = ..., streaming_config: _Optional[_Union[StreamingConfig, _Mapping]] = ..., memory_management: _Optional[_Union[MemoryManagement, _Mapping]] = ..., backup_config: _Optional[_Union[BackupConfig, _Mapping]] = ..., current_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    resume_after: int
+    resume_records: int
+    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., transaction_config: _Optional[_Union[TransactionConfig, _Mapping]] = ..., streaming_config: _Optional[_Union[StreamingConfig, _Mapping]] = ..., memory_management: _Optional[_Union[MemoryManagement, _Mapping]] = ..., backup_config: _Optional[_Union[BackupConfig, _Mapping]] = ..., current_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., resume_after: _Optional[int] = ..., resume_records: _Optional[int] = ...) -> None: ...
 
 class StateMetadata(_message.Message):
     __slots__ = ("previous_state", "new_state", "transition", "intents_emitted", "state_key", "final", "epoch")
@@ -168,20 +186,22 @@ class ReductionMetrics(_message.Message):
     def __init__(self, records_processed: _Optional[int] = ..., reduction_ratio: _Optional[float] = ..., state_size: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ReducerOutput(_message.Message):
-    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state")
+    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
     STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_METRICS_FIELD_NUMBER: _ClassVar[int]
     INTENTS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     aggregated_data: _common_pb2.Payload
     state_metadata: StateMetadata
     reduction_metrics: ReductionMetrics
     intents: _containers.RepeatedCompositeFieldContainer[_intent_pb2.Intent]
     state: _common_pb2.Payload
-    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+    backup: BackupResult
+    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ...) -> None: ...
 
 class ExecuteReductionRequest(_message.Message):
     __slots__ = ("contract",)
@@ -212,14 +232,16 @@ class ReductionChunk(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class ReductionProgress(_message.Message):
-    __slots__ = ("sequence", "records_processed", "memory_bytes")
+    __slots__ = ("sequence", "records_processed", "memory_bytes", "state")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RECORDS_PROCESSED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     records_processed: int
     memory_bytes: int
-    def __init__(self, sequence: _Optional[int] = ..., records_processed: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    state: _common_pb2.Payload
+    def __init__(self, sequence: _Optional[int] = ..., records_processed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class StreamReductionResponse(_message.Message):
     __slots__ = ("progress", "output")
