@@ -266,10 +266,9 @@ async def test_an_unreachable_database_fails_its_effects_only(tmp_path: Path) ->
             await world.lanes["orders"].adapter.check()
 
 
-async def test_a_restart_of_the_server_is_survived(postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_a_restart_of_the_server_is_survived(postgres: PostgresServer, postgres_database: Database) -> None:
     """R25: connections that died while they waited cost no effect, not even one without a retry policy (R87)."""
-    database = Database("postgresql", postgres.dsn, tmp_path)
-    async with database.world() as world:
+    async with postgres_database.world() as world:
         await world.effect("database_write", "orders", "upsert", {"data": {"order_id": "before"}})
         await asyncio.to_thread(postgres.restart)
         payload = {"operation": "upsert", "data": {"order_id": "after"}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
 
@@ -14,26 +14,43 @@ def database_write(
     table: str = "",
     data: object = None,
     where: Mapping[str, object] | None = None,
+    statement: str = "",
+    parameters: Mapping[str, object] | None = None,
+    operations: Sequence[Mapping[str, object]] | None = None,
+    expect_rows: int | None = None,
     priority: Priority = Priority.NORMAL,
     key: str = "",
     retry: Retry | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Intent:
-    """Writes to a database (R89).
+    """Writes to a database (R89): a row, by a statement that the target declares, or several operations at once.
 
     Args:
         target: The configured database or table.
-        operation: "insert", "update", "upsert" or "delete".
+        operation: "insert", "update", "upsert" or "delete"; not for statements and several operations.
         table: Table, where the target leaves it open.
         data: The row: a mapping, or a pydantic model.
         where: Which rows, for update and delete: column to value.
+        statement: Name of a statement that the target declares, instead of operation, table, data and where.
+        parameters: Values of its parameters.
+        operations: Several writes in one transaction, each a mapping of the names above.
+        expect_rows: How many rows have to be written; with another number nothing is.
         priority: Execution priority.
         key: Idempotency key.
         retry: When it is tried again.
         metadata: Facts for people and tools.
     """
-    parameters = {"operation": operation, "table": table, "data": data, "where": where}
-    return _intent(IntentType.DATABASE_WRITE, target, parameters, priority, key, retry, metadata)
+    given = {
+        "operation": "" if statement or operations is not None else operation,
+        "table": table,
+        "data": data,
+        "where": where,
+        "statement": statement,
+        "parameters": parameters,
+        "operations": operations,
+        "expect_rows": expect_rows,
+    }
+    return _intent(IntentType.DATABASE_WRITE, target, given, priority, key, retry, metadata)
 
 
 def notification(

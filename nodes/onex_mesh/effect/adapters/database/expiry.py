@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -19,20 +20,30 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 _SWEEPS_PER_LIFE = 24
 _PAUSE_MAX_S = 3_600.0
+_STOP_S = 2.0
 
 
 class Expiry:
-    """Removes what is older than `kept_s`, at the start and then every hour or so, a few hundred rows at a time."""
+    """Removes what is older than `kept_s`, from now on and every hour or so, a few hundred rows at a time."""
 
     def __init__(self, transactions: Transactions, target: str, kept_s: float) -> None:
         self._transactions = transactions
         self._target = target
         self._kept = timedelta(seconds=kept_s)
         self._pause_s = min(kept_s / _SWEEPS_PER_LIFE, _PAUSE_MAX_S)
+        self._stopping = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
 
-    async def run(self) -> None:
-        """Sweeps until it is cancelled. A sweep that fails is told in the log, and the next one goes on."""
-        while True:
+    async def stop(self) -> None:
+        """Ends it after the transaction under way; one that takes long is cancelled."""
+        self._stopping.set()
+        await asyncio.wait({self._task}, timeout=_STOP_S)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        """Sweeps until it is stopped. A sweep that fails is told in the log, and the next one goes on."""
+        while not self._stopping.is_set():
             try:
                 removed = await self.sweep()
                 if removed:
@@ -40,7 +51,10 @@ class Expiry:
             except OnexError as error:
                 log.warning("old idempotency keys could not be removed", target=self._target, why=error.message)
             # Nodes that started together do not go on sweeping together.
-            await asyncio.sleep(self._pause_s * (0.5 + random.random()))  # noqa: S311  # spreads load, keeps no secret
+            pause_s = self._pause_s * (0.5 + random.random())  # noqa: S311  # spreads load, keeps no secret
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stopping.wait()
 
     async def sweep(self) -> int:
         """Removes all that is too old; returns how many rows that were.
@@ -52,7 +66,8 @@ class Expiry:
         keys = sa.and_(EFFECTS.c.target == self._target, EFFECTS.c.recorded_at < before)
         removed = 0
         for table, is_old in ((EFFECTS, keys), (FENCES, FENCES.c.raised_at < before)):
-            while count := await self._transactions.write(_Deletion(table, is_old), has_key=True):
+            deletion = _Deletion(table, is_old)
+            while not self._stopping.is_set() and (count := await self._transactions.write(deletion, has_key=True)):
                 removed += count
         return removed
 

@@ -157,7 +157,9 @@ def _checked_table_write(given: _TableWrite, target: DatabaseTarget, at: str, fo
     if given.operation == "upsert":
         if not key:
             problems.append(("key", f"table {name!r} has no key; an upsert needs one"))
-        problems.extend(("data", f"lacks {short(column)!r} of the key") for column in key if data and column not in data[0])
+        problems.extend(
+            ("data", f"lacks {short(column)!r} of the key") for column in key if data and column not in data[0]
+        )
     if given.operation in ("insert", "upsert") and given.where:
         problems.append(("where", f"{given.operation} has none"))
     found.extend((f"{at}{field}", text) for field, text in problems)

@@ -42,7 +42,7 @@ class DatabaseAdapter:
         self._tables: dict[str, sa.Table] = {}
         self._preparing = asyncio.Lock()
         self._is_ready = False
-        self._expiry: asyncio.Task[None] | None = None
+        self._expiry: Expiry | None = None
 
     async def start(self) -> None:
         """Runs the DDL, looks at the tables and has the statements planned. A database that is down is tried again at
@@ -85,8 +85,7 @@ class DatabaseAdapter:
     async def stop(self) -> None:
         """Closes the pool."""
         if self._expiry is not None:
-            self._expiry.cancel()
-            await asyncio.wait({self._expiry})
+            await self._expiry.stop()
         await self._transactions.close()
 
     async def _write(
@@ -135,8 +134,7 @@ class DatabaseAdapter:
             self._tables = await self._transactions.write(work, has_key=True)
             self._is_ready = True
             if self._target.keys_kept_s is not None:
-                expiry = Expiry(self._transactions, self._name, self._target.keys_kept_s)
-                self._expiry = asyncio.create_task(expiry.run())
+                self._expiry = Expiry(self._transactions, self._name, self._target.keys_kept_s)
 
 
 async def _ask(connection: AsyncConnection) -> None:

@@ -8,22 +8,18 @@ import datetime
 import decimal
 import json
 import math
-import re
 import uuid
 
 import sqlalchemy as sa
 
 from onex_mesh.effect.adapters.database.column_types import ExactNumeric, SqlType, SqlValue, UuidText
+from onex_mesh.effect.adapters.database.exact_numbers import json_name, to_decimal, to_float, to_integer
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json
 
 _JSON_INT_MAX = 2**53
 _SQLITE_DIGITS_MAX = 15
-_NUMBER_CHARS_MAX = 1_100
-_DIGITS_MAX = 1_000
 _ITEMS_MAX = 10_000
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,1000}", re.ASCII)
 
 
 def to_sql(value: Json, kind: SqlType, field: str) -> SqlValue:
@@ -72,19 +68,17 @@ def _convert(value: bool | int | float | str | list[Json] | dict[str, Json], kin
         case sa.ARRAY():
             return _items(value, kind.item_type)
         case ExactNumeric():
-            return _decimal(value, kind.scale, digits_max=_SQLITE_DIGITS_MAX)
+            return to_decimal(value, kind.scale, digits_max=_SQLITE_DIGITS_MAX)
         case UuidText() | sa.Uuid():
             return uuid.UUID(_text(value))
         case sa.Float():
-            return _float(value)
+            return to_float(value)
         case sa.Numeric():
-            return _decimal(value, kind.scale, digits_max=_DIGITS_MAX)
+            return to_decimal(value, kind.scale)
         case sa.Boolean():
             return _boolean(value)
         case sa.Integer():
-            return _integer(
-                value, 16 if isinstance(kind, sa.SmallInteger) else 64 if isinstance(kind, sa.BigInteger) else 32
-            )
+            return to_integer(value, _bits(kind))
         case sa.DateTime():
             return _datetime(_text(value), has_zone=bool(kind.timezone))
         case sa.Date():
@@ -101,11 +95,17 @@ def _convert(value: bool | int | float | str | list[Json] | dict[str, Json], kin
             return _untyped(value)
 
 
+def _bits(kind: sa.Integer) -> int:
+    if isinstance(kind, sa.SmallInteger):
+        return 16
+    return 64 if isinstance(kind, sa.BigInteger) else 32
+
+
 def _untyped(value: bool | int | float | str | list[Json] | dict[str, Json]) -> SqlValue:
     """For columns whose type the database does not tell: as it is, as far as any column could hold it."""
     if isinstance(value, bool | float):
         return value
-    return _integer(value, 64) if isinstance(value, int) else _string(value)
+    return to_integer(value, 64) if isinstance(value, int) else _string(value)
 
 
 def _string(value: object) -> str:
@@ -120,7 +120,7 @@ def _string(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a {_json_name(value)} is not a text")
+        raise ValueError(f"a {json_name(value)} is not a text")
     _require_storable(value)
     return value
 
@@ -142,54 +142,9 @@ def _require_storable(value: Json) -> None:
                 _require_storable(item)
 
 
-def _plain_number(value: object) -> str:
-    """A number as text: ASCII digits, a point, an exponent; none of what else Python takes for a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"a {_json_name(value)} is not a number")
-    text = str(value).strip()
-    if len(text) > _NUMBER_CHARS_MAX:
-        raise ValueError(f"is longer than {_NUMBER_CHARS_MAX} characters")
-    if not _NUMBER.fullmatch(text):
-        raise ValueError("is not a finite number")
-    return text
-
-
-def _float(value: object) -> float:
-    number = float(_plain_number(value))
-    if not math.isfinite(number):
-        raise ValueError("is beyond the largest double")
-    return number
-
-
-def _decimal(value: object, scale: int | None, *, digits_max: int) -> decimal.Decimal:
-    number = decimal.Decimal(_plain_number(value))
-    digits, exponent = number.normalize(_WIDE).as_tuple()[1:]
-    assert isinstance(exponent, int)
-    if max(len(digits), len(digits) + exponent, -exponent) > _DIGITS_MAX:
-        raise ValueError(f"has more than {_DIGITS_MAX} digits")
-    if len(digits) > digits_max:
-        raise ValueError(f"SQLite keeps {digits_max} digits in it; declare the column TEXT or INTEGER")
-    if scale is not None and number != 0 and -exponent > scale:
-        raise ValueError(f"has more than {scale} digits behind the point, and would be rounded")
-    return number
-
-
-_WIDE = decimal.Context(prec=2_000, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-
-
-def _integer(value: object, bits: int) -> int:
-    text = value.strip() if isinstance(value, str) else _plain_number(value)
-    if isinstance(value, float) or not _WHOLE.fullmatch(text):
-        raise ValueError("is not a whole number")
-    number = int(text)
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise ValueError(f"is beyond {bits} bits")
-    return number
-
-
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"a {_json_name(value)} is not true or false")
+        raise ValueError(f"a {json_name(value)} is not true or false")
     return value
 
 
@@ -218,7 +173,7 @@ def _one_of(text: str, names: list[str]) -> str:
 
 def _items(value: object, kind: SqlType) -> list[SqlValue]:
     if not isinstance(value, list):
-        raise ValueError(f"a {_json_name(value)} is not a list")
+        raise ValueError(f"a {json_name(value)} is not a list")
     if len(value) > _ITEMS_MAX:
         raise ValueError(f"has more than {_ITEMS_MAX} items")
     return [None if item is None else _convert(item, kind) for item in value]
@@ -236,11 +191,6 @@ def _reason(error: Exception) -> str:
     if text.startswith("Invalid isoformat string"):
         return "is not ISO 8601"
     return "is not a UUID" if text.startswith("badly formed") else text
-
-
-def _json_name(value: object) -> str:
-    names = {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "mapping"}
-    return names.get(type(value), type(value).__name__)
 
 
 def _type_name(kind: SqlType) -> str:
