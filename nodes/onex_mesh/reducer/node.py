@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import grpc
 
 from onex.v1 import common_pb2, node_pb2, reducer_pb2_grpc
+from onex_mesh.reducer.adapters.etcd_states import EtcdStates
 from onex_mesh.reducer.core.guard import install
 from onex_mesh.reducer.core.registry import ReducerRegistry
+from onex_mesh.reducer.kept import KeptReductions
 from onex_mesh.reducer.reduction import Reductions
 from onex_mesh.reducer.servicer import ReducerExecutor, ReducerServicer
 from onex_mesh.runtime.errors import InternalError
@@ -32,6 +34,7 @@ class ReducerNode:
         self.service_name = service_name
         self._registry = registry
         self._reductions: Reductions | None = None
+        self._mesh: Mesh | None = None
 
     def capabilities(self) -> Sequence[str]:
         """Its reducers."""
@@ -45,10 +48,15 @@ class ReducerNode:
         """Begins to watch what transitions touch; in development they run twice and are compared."""
         install()
         self._reductions = Reductions(self._registry, development=mesh.settings.development)
+        self._mesh = mesh
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds ReducerService; called once it is started."""
-        servicer = ReducerServicer(self._started(), self._registry, _now)
+        reductions, mesh = self._started(), self._mesh
+        if mesh is None:
+            raise InternalError("the node is not started")
+        kept = KeptReductions(reductions, EtcdStates(mesh.client, mesh.keys), _now)
+        servicer = ReducerServicer(reductions, kept, self._registry, _now)
         reducer_pb2_grpc.add_ReducerServiceServicer_to_server(servicer, server)
         return ["onex.v1.ReducerService"]
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from onex.v1 import action_pb2, reducer_pb2, reducer_pb2_grpc
 from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.fsm import Fsm
+from onex_mesh.reducer.kept import KeptReductions
 from onex_mesh.reducer.ports import Clock, Reducers
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.reducer.streamed import StreamedReduction
@@ -37,16 +38,18 @@ class ReducerExecutor:
 class ReducerServicer(reducer_pb2_grpc.ReducerServiceServicer):
     """See the module."""
 
-    def __init__(self, reductions: Reductions, reducers: Reducers, clock: Clock) -> None:
+    def __init__(self, reductions: Reductions, kept: KeptReductions, reducers: Reducers, clock: Clock) -> None:
         self._reductions = reductions
+        self._kept = kept
         self._reducers = reducers
         self._clock = clock
 
     async def ExecuteReduction(
         self, request: reducer_pb2.ExecuteReductionRequest, context: CallContext
     ) -> reducer_pb2.ExecuteReductionResponse:
-        """Runs one reduction (R51)."""
-        output = await self._reductions.reduce(request.contract, self._origin(request.contract))
+        """Runs one reduction (R51), on a state that the node keeps where the contract asks for a transaction (R59)."""
+        runner = self._kept if request.contract.HasField("transaction_config") else self._reductions
+        output = await runner.reduce(request.contract, self._origin(request.contract))
         return reducer_pb2.ExecuteReductionResponse(output=output)
 
     async def StreamReduction(
@@ -79,6 +82,8 @@ class ReducerServicer(reducer_pb2_grpc.ReducerServiceServicer):
             raise _refused("contract", "the first message is the contract")
         if request.contract.HasField("input_data"):
             raise _refused("contract.input_data", "the records of a stream come in chunks")
+        if request.contract.HasField("transaction_config"):
+            raise _refused("contract.transaction_config", "a stream keeps no state; use ExecuteReduction")
         return StreamedReduction(self._reductions, request.contract, self._origin(request.contract))
 
     def _origin(self, contract: reducer_pb2.ReducerContract) -> Origin:

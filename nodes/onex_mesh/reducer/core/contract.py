@@ -7,6 +7,8 @@ from onex_mesh.runtime.errors import ValidationError
 
 CHUNK_SIZE = 1_000
 BUFFER_MIB = 64
+NAME_BYTES_MAX = 512
+"""Of the two parts of a state's name, each."""
 _MIB = 1024 * 1024
 
 
@@ -17,6 +19,28 @@ def check_contract(contract: reducer_pb2.ReducerContract) -> None:
         ValidationError: With each field that is wrong.
     """
     violations = [*_violations(contract)]
+    if violations:
+        field, text = violations[0]
+        raise ValidationError(f"{field}: {text}", violations=tuple(violations))
+
+
+def check_transaction(contract: reducer_pb2.ReducerContract) -> None:
+    """Refuses a direct call whose transaction is not whole: it names what it may change, and brings no state (R59).
+
+    Raises:
+        ValidationError: With each field that is wrong.
+    """
+    own_key = contract.reduction_config.state_key or "state"
+    violations = []
+    if own_key not in contract.transaction_config.state_keys:
+        text = f"does not name {own_key!r}, which the reduction changes"
+        violations.append(("transaction_config.state_keys", text))
+    if contract.HasField("current_state"):
+        violations.append(("current_state", "is loaded by the node in a transaction; leave it unset"))
+    if len(own_key.encode()) > NAME_BYTES_MAX:
+        violations.append(("reduction_config.state_key", f"must be at most {NAME_BYTES_MAX} bytes long"))
+    if len(contract.correlation_id.encode()) > NAME_BYTES_MAX:
+        violations.append(("correlation_id", f"must be at most {NAME_BYTES_MAX} bytes long in a transaction"))
     if violations:
         field, text = violations[0]
         raise ValidationError(f"{field}: {text}", violations=tuple(violations))

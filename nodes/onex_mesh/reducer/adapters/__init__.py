@@ -1,0 +1,1 @@
+"""What the REDUCER node keeps outside of itself."""

@@ -1,0 +1,188 @@
+"""States that a reducer node keeps for direct calls, in a real etcd: transactions, conflicts, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+
+from onex.v1 import reducer_pb2, reducer_pb2_grpc
+from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
+from onex_mesh.reducer.adapters.etcd_states import EtcdStates
+from onex_mesh.reducer.core import ReducerRegistry
+from onex_mesh.reducer.kept import KeptReductions
+from onex_mesh.reducer.node import ReducerNode
+from onex_mesh.reducer.ports import StateName, TransactionError
+from onex_mesh.reducer.reduction import Origin, Reductions
+from onex_mesh.runtime import errors
+from onex_mesh.runtime.payload import from_payload, json_payload
+from onex_mesh.runtime.serving import NodeServer
+from tests.inprocess import InProcessMesh
+from tests.order_machine import OrderMachine
+
+ORDER = {"items": [{"sku": "tea", "price": "2.50", "quantity": 3}], "customer_email": "ann@example.org"}
+
+
+def registry() -> ReducerRegistry:
+    made = ReducerRegistry()
+    made.add_class(OrderMachine, name="order")
+    return made
+
+
+@pytest.fixture
+async def mesh(etcd: EmbeddedEtcd, keys: Keyspace) -> AsyncGenerator[InProcessMesh, None]:
+    async with InProcessMesh(etcd, keys) as running:
+        yield running
+
+
+@pytest.fixture
+async def node(mesh: InProcessMesh) -> NodeServer:
+    return await mesh.add(ReducerNode(registry(), "1.0.0"))
+
+
+@pytest.fixture
+def stub(mesh: InProcessMesh, node: NodeServer) -> reducer_pb2_grpc.ReducerServiceStub:
+    return reducer_pb2_grpc.ReducerServiceStub(mesh.channel(node))
+
+
+def place_order(owner: str = "order-7") -> reducer_pb2.ReducerContract:
+    made = reducer_pb2.ReducerContract(correlation_id=owner)
+    made.reduction_config.reducer = "order"
+    made.fsm_action.action = "PLACE_ORDER"
+    made.fsm_action.payload.CopyFrom(json_payload(ORDER))
+    made.transaction_config.state_keys.append("state")
+    return made
+
+
+def total(records: list[int], key: str = "total", owner: str = "o") -> reducer_pb2.ReducerContract:
+    made = reducer_pb2.ReducerContract(correlation_id=owner, input_data=json_payload(records))
+    made.reduction_config.aggregation_method = reducer_pb2.AGGREGATION_METHOD_SUM
+    made.reduction_config.state_key = key
+    made.transaction_config.state_keys.append(key)
+    return made
+
+
+async def run(
+    stub: reducer_pb2_grpc.ReducerServiceStub, contract: reducer_pb2.ReducerContract
+) -> reducer_pb2.ReducerOutput:
+    response = await stub.ExecuteReduction(reducer_pb2.ExecuteReductionRequest(contract=contract), timeout=20)
+    return response.output
+
+
+async def failure(stub: reducer_pb2_grpc.ReducerServiceStub, contract: reducer_pb2.ReducerContract) -> errors.OnexError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await run(stub, contract)
+    return errors.from_rpc_error(caught.value)
+
+
+async def test_a_state_goes_on_where_the_last_call_left_it(
+    stub: reducer_pb2_grpc.ReducerServiceStub, client: EtcdClient, keys: Keyspace
+) -> None:
+    """R59, R60, R63–R65: load, reduce, commit; the epoch counts the commits; who made the state is kept with it."""
+    first = await run(stub, total([1, 2]))
+    second = await run(stub, total([10]))
+    assert [first.state_metadata.epoch, second.state_metadata.epoch] == [1, 2]
+    assert from_payload(second.aggregated_data) == 13
+    kept = await EtcdStates(client, keys).load(StateName("o", "total"))
+    assert kept.epoch == 2
+    assert kept.record.correlation_id == "o"
+    assert kept.record.metadata["maker"] == "AGGREGATION_METHOD_SUM"
+    assert kept.record.HasField("timestamp")
+
+
+async def test_states_are_apart_by_owner_and_key(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
+    """R60: (correlation_id, state_key) names a state; no name reaches into another's."""
+    await run(stub, total([1], key="b/c", owner="a"))
+    for other in (total([5], key="c", owner="a/b"), total([5], key="b", owner="a"), total([5], key="b/c", owner="x")):
+        output = await run(stub, other)
+        assert output.state_metadata.epoch == 1
+        assert from_payload(output.aggregated_data) == 5
+
+
+async def test_a_refused_transition_writes_nothing(
+    stub: reducer_pb2_grpc.ReducerServiceStub, client: EtcdClient, keys: Keyspace
+) -> None:
+    """R59: rolled back on error; the state is as before."""
+    placed = await run(stub, place_order())
+    assert (placed.state_metadata.epoch, placed.state_metadata.new_state) == (1, "ORDER_PLACED")
+    before = await EtcdStates(client, keys).load(StateName("order-7", "state"))
+    assert (await failure(stub, place_order())).reason == "TRANSITION_REFUSED"
+    assert await EtcdStates(client, keys).load(StateName("order-7", "state")) == before
+
+
+async def test_of_concurrent_calls_each_counts_once_or_is_told(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
+    """R59, R67: what a lost race refused is not in the sum; what was answered is in it once."""
+    answers = await asyncio.gather(*(run(stub, total([1])) for _ in range(24)), return_exceptions=True)
+    failed = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert {errors.from_rpc_error(error).reason for error in failed} <= {"STATE_CONFLICT"}
+    committed = len(answers) - len(failed)
+    assert committed >= 1
+    output = await run(stub, total([0]))
+    assert from_payload(output.aggregated_data) == committed
+    assert output.state_metadata.epoch == committed + 1
+
+
+async def test_a_lost_race_writes_nothing(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: a commit at an epoch that is over is a TransactionError, and the state stays the other's."""
+    states, name = EtcdStates(client, keys), StateName("o", "s")
+    record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "a"})
+    assert await states.commit(name, 0, record) == 1
+    with pytest.raises(TransactionError) as caught:
+        await states.commit(name, 0, reducer_pb2.BackupRecord(state=json_payload(2), metadata={"commit_id": "b"}))
+    assert caught.value.reason == "STATE_CONFLICT"
+    assert (await states.load(name)).record == record
+
+
+async def test_a_commit_whose_answer_was_lost_is_known_again(client: EtcdClient, keys: Keyspace) -> None:
+    """R60: the same commit sent again finds itself: it counts once."""
+    states, name = EtcdStates(client, keys), StateName("o", "s")
+    record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "a"})
+    assert await states.commit(name, 0, record) == 1
+    assert await states.commit(name, 0, record) == 1
+    assert (await states.load(name)).epoch == 1
+
+
+async def test_a_state_of_another_reducer_is_refused(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: a sum does not go on from the state of a machine."""
+    reductions = KeptReductions(Reductions(registry()), EtcdStates(client, keys), lambda: datetime.now(UTC))
+    origin = Origin("o", "0b4e3c1e-6f5e-4d4b-9c3d-0d6d4c0f0b11", datetime.now(UTC))
+    await reductions.reduce(place_order("o"), origin)
+    with pytest.raises(errors.StateConsistencyError, match="was made by 'order'"):
+        await reductions.reduce(total([1], key="state"), origin)
+
+
+async def test_a_state_that_is_too_large_is_refused(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: more than etcd takes is PAYLOAD_TOO_LARGE, and nothing is written."""
+    states, name = EtcdStates(client, keys), StateName("o", "s")
+    with pytest.raises(errors.PayloadTooLargeError):
+        await states.commit(name, 0, reducer_pb2.BackupRecord(state=json_payload("x" * (1024 * 1024))))
+    assert (await states.load(name)).epoch == 0
+
+
+async def test_what_a_transaction_does_not_name_it_does_not_change(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
+    """R59: the state reduced is named; a state comes from the store and not with the call; names are bounded."""
+    unnamed, brought, long = total([1]), total([1]), total([1], owner="o" * 513)
+    del unnamed.transaction_config.state_keys[:]
+    brought.current_state.CopyFrom(json_payload(5))
+    for contract, field in (
+        (unnamed, "transaction_config.state_keys"),
+        (brought, "current_state"),
+        (long, "correlation_id"),
+        (total([1], key="k" * 513), "reduction_config.state_key"),
+    ):
+        refused = await failure(stub, contract)
+        assert refused.reason == "VALIDATION_FAILED"
+        assert field in str(refused)
+
+
+async def test_a_stream_keeps_no_state(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
+    """R59: refused, not ignored."""
+    contract = total([])
+    contract.ClearField("input_data")
+    call = stub.StreamReduction(iter([reducer_pb2.StreamReductionRequest(contract=contract)]), timeout=20)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [update async for update in call]
+    assert "contract.transaction_config" in str(errors.from_rpc_error(caught.value))
