@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from onex_mesh.compute.core import ComputeContext
@@ -73,3 +74,26 @@ def patient(data: float, ctx: ComputeContext) -> str:
         ctx.check()
         time.sleep(0.005)
     return "done"
+
+
+def hungry(data: list[int]) -> list[int]:
+    """Takes as many MiB as it is told and keeps them for a while."""
+    taken = b"x" * (data[0] * 1024 * 1024)
+    if data[0]:
+        time.sleep(60)
+    return [len(taken)]
+
+
+def table_bytes(data: pa.Table) -> pa.Table:
+    """How many bytes the buffers of its chunk have, by the row."""
+    return pa.table({"n": data.column("n"), "bytes": [data.get_total_buffer_size()] * data.num_rows})
+
+
+def total(data: list[int]) -> int:
+    """The sum."""
+    return sum(data)
+
+
+def sum_of_totals(partials: list[int]) -> int:
+    """The sum of the sums of chunks."""
+    return sum(partials)

@@ -138,6 +138,8 @@ async def test_progress_is_streamed_before_the_output(stub: compute_pb2_grpc.Com
         (3, 3),
     ]
     assert all(update.progress.memory_bytes > 1_000_000 for update in updates[:-1])
+    assert updates[-2].progress.rows_done == updates[-2].progress.rows_total > 0
+    assert updates[-2].progress.rows_per_second > 0
     assert len(from_payload(updates[-1].output.processed_data)) == 6  # type: ignore[arg-type]  # a list
     request = compute_pb2.StreamComputeRequest(contract=contract("patient", 1.3))
     long = [update async for update in stub.StreamCompute(request)]

@@ -22,6 +22,7 @@ from onex_mesh.compute.core.builtin import with_builtins
 from onex_mesh.compute.core.results import ResultCache
 from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, SLOW_S, RunTimes
 from onex_mesh.compute.engine import ComputeEngine
+from onex_mesh.compute.ports import Step
 from onex_mesh.runtime.errors import ActionExpiredError, CancelledError, ComputeFailedError, ValidationError
 from onex_mesh.runtime.payload import from_payload, json_payload, to_struct
 from tests.algorithms import cheaper, fail_at, fatal, lock, note_pid, patient, square
@@ -155,11 +156,12 @@ async def test_a_deadline_reaches_an_algorithm_that_asks(engine: ComputeEngine) 
 
 async def test_progress_of_chunks_is_told(engine: ComputeEngine) -> None:
     """R43: from none to all."""
-    told: list[tuple[int, int]] = []
-    await engine.execute(
-        contract("square", [1, 2, 3], 3), correlation_id="c", progress=lambda done, total: told.append((done, total))
-    )
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    told: list[Step] = []
+    await engine.execute(contract("square", [1, 2, 3, 4, 5, 6], 3), correlation_id="c", progress=told.append)
+    assert told == [Step(0, 3, 0, 6), Step(1, 3, 2, 6), Step(2, 3, 4, 6), Step(3, 3, 6, 6)]
+    told.clear()
+    await engine.execute(contract("square", [1, 2]), correlation_id="c", progress=told.append)
+    assert told == [Step(0, 1, 0, 0), Step(1, 1, 2, 2)]
 
 
 async def test_closing_ends_processes_at_once(tmp_path: Path) -> None:

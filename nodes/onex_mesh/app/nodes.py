@@ -36,7 +36,13 @@ def build_node(kind: str, app: App, settings: NodeSettings, *, targets: Path | N
         case "compute":
             from onex_mesh.compute.node import ComputeNode
 
-            return ComputeNode(app.algorithms, app.version, service_name)
+            return ComputeNode(
+                app.algorithms,
+                app.version,
+                service_name,
+                memory_bytes_max=settings.compute_memory_bytes_max,
+                dask_scheduler=settings.dask_scheduler,
+            )
         case "reducer":
             from onex_mesh.reducer.node import ReducerNode
 

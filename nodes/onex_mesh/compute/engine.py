@@ -22,16 +22,37 @@ from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
 from onex_mesh.compute.core.computation import Task, finished, prepared, run
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.errors import failure_of
+from onex_mesh.compute.core.output import size_of
 from onex_mesh.compute.core.results import ResultCache
+from onex_mesh.compute.core.tables import is_table
 from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, RunTimes
-from onex_mesh.compute.ports import Algorithms, PerformanceMonitor, Progress, WorkerDiedError, Workers
-from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
+from onex_mesh.compute.core.travel import opened, run_sealed, sealed_task
+from onex_mesh.compute.ports import (
+    Algorithms,
+    PerformanceMonitor,
+    Progress,
+    Step,
+    WorkerDiedError,
+    WorkerMemoryError,
+    Workers,
+)
+from onex_mesh.runtime.errors import (
+    ActionExpiredError,
+    ComputeFailedError,
+    OnexError,
+    PayloadTooLargeError,
+    ValidationError,
+)
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+_DEADLINE_GRACE_S = 0.25
+"""An algorithm that asks its context ends itself within this time after its deadline; then its worker is ended."""
+
 _THREADS = compute_pb2.EXECUTOR_KIND_THREADS
+_DASK = compute_pb2.EXECUTOR_KIND_DASK
 _STRATEGIES = {
     compute_pb2.MERGE_STRATEGY_UNSPECIFIED: None,
     compute_pb2.MERGE_STRATEGY_CONCATENATE: MergeStrategy.CONCATENATE,
@@ -107,6 +128,7 @@ class ComputeEngine:
                 f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
             )
         algorithm = self._algorithms.get(config.algorithm_type, config.version)
+        self._check_size(contract)
         key = self._results.key(contract, algorithm)
         output = self._results.get(key)
         if output is not None:
@@ -119,25 +141,35 @@ class ComputeEngine:
         self._results.put(key, contract, output)
         return output
 
+    def _check_size(self, contract: compute_pb2.ComputeContract) -> None:
+        """Refuses input that does not fit into the memory of a task together with a result of its size."""
+        size_bytes, bytes_max = contract.input_data.ByteSize(), self._workers.memory_bytes_max
+        if size_bytes * 2 > bytes_max:
+            raise PayloadTooLargeError(
+                f"input_data has {size_bytes} bytes; with a result of that size it does not fit into the"
+                f" {bytes_max} bytes of a task"
+            )
+
     async def _sequential(
         self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
     ) -> compute_pb2.ComputeOutput:
         size_bytes = contract.input_data.ByteSize()
 
-        def whole(_: object) -> tuple[compute_pb2.ComputeOutput, float]:
+        def whole(_: object) -> tuple[compute_pb2.ComputeOutput, float, int]:
             began = time.perf_counter()
-            result = run(prepared(contract, algorithm, context))
+            task = prepared(contract, algorithm, context)
+            result = run(task)
             output = finished(contract, algorithm, result, context.correlation_id)
             # Measured where it runs: waiting for a free thread says nothing about the algorithm.
-            return output, time.perf_counter() - began
+            return output, time.perf_counter() - began, size_of(task.data)
 
-        progress(0, 1)
+        progress(Step(0, 1))
         if self._monitor.is_quick(algorithm.name, algorithm.version, size_bytes):
-            output, seconds = whole(None)
+            output, seconds, rows = whole(None)
         else:
-            output, seconds = await self._workers.run(_THREADS, whole, None, repeatable=False)
+            output, seconds, rows = await self._workers.run(_THREADS, whole, None, repeatable=False)
         self._monitor.ran(algorithm.name, algorithm.version, size_bytes, seconds)
-        progress(1, 1)
+        progress(Step(1, 1, rows, rows))
         return output
 
     async def _parallel(
@@ -190,17 +222,18 @@ class ComputeEngine:
         self, kind: compute_pb2.ExecutorKind, tasks: Sequence[Task], progress: Progress
     ) -> list[object]:
         """The results of tasks, in their order; the first failure ends the wait for the others."""
-        done = 0
-        progress(0, len(tasks))
+        sizes = [size_of(task.data) for task in tasks]
+        done = rows_done = 0
+        progress(Step(0, len(tasks), 0, sum(sizes)))
 
-        async def one(task: Task) -> object:
-            nonlocal done
+        async def one(task: Task, size: int) -> object:
+            nonlocal done, rows_done
             result = await self._one(kind, task)
-            done += 1
-            progress(done, len(tasks))
+            done, rows_done = done + 1, rows_done + size
+            progress(Step(done, len(tasks), rows_done, sum(sizes)))
             return result
 
-        running = [asyncio.ensure_future(one(task)) for task in tasks]
+        running = [asyncio.ensure_future(one(task, size)) for task, size in zip(tasks, sizes, strict=True)]
         try:
             return list(await asyncio.gather(*running))
         finally:
@@ -210,12 +243,20 @@ class ComputeEngine:
     async def _one(self, kind: compute_pb2.ExecutorKind, task: Task) -> object:
         name = task.algorithm.name
         try:
-            return await self._workers.run(kind, run, task, repeatable=task.algorithm.pure)
+            async with asyncio.timeout(_seconds_left(task.context)):
+                return await self._sent(kind, task)
+        except TimeoutError as error:
+            raise ActionExpiredError("the computation did not end before its deadline") from error
         except OnexError:
             raise
         except WorkerDiedError as error:
             raise ComputeFailedError(
                 f"a worker died while it ran the algorithm {name!r}", error_context={"algorithm_type": name}
+            ) from error
+        except WorkerMemoryError as error:
+            raise ComputeFailedError(
+                f"the algorithm {name!r} was ended: its worker needed more than {error.bytes_max} bytes of memory",
+                error_context={"algorithm_type": name, "memory_bytes_max": str(error.bytes_max)},
             ) from error
         except Exception as error:
             # `run` turns what the algorithm raises into an error of the mesh: this is the way there or back.
@@ -223,6 +264,17 @@ class ComputeEngine:
                 f"the algorithm {name!r}, its data or its result cannot be sent to another process: {error}",
                 error_context={"algorithm_type": name, "error_type": type(error).__name__},
             ) from error
+
+    async def _sent(self, kind: compute_pb2.ExecutorKind, task: Task) -> object:
+        """The result of a task that runs where its data must travel to, or not."""
+        repeatable = task.algorithm.pure
+        if kind == _THREADS:
+            return await self._workers.run(kind, run, task, repeatable=repeatable)
+        if kind == _DASK:
+            # The clock of another machine counts from elsewhere: the deadline is kept here.
+            task = replace(task, context=replace(task.context, deadline=None))
+        travelling = await asyncio.to_thread(sealed_task, task) if is_table(task.data) else task
+        return opened(await self._workers.run(kind, run_sealed, travelling, repeatable=repeatable))
 
     async def _here_or_in_thread(self, is_large: bool, function: Callable[[], T]) -> T:
         if not is_large:
@@ -244,7 +296,14 @@ def _strategy(algorithm: Algorithm, config: compute_pb2.ParallelConfig) -> Merge
     return chunks.strategy_of(algorithm, _STRATEGIES[config.merge_strategy])
 
 
-def _nobody(done: int, total: int) -> None:
+def _seconds_left(context: ComputeContext) -> float | None:
+    """How long a worker may take; None for any time."""
+    if context.deadline is None:
+        return None
+    return context.deadline - time.monotonic() + _DEADLINE_GRACE_S
+
+
+def _nobody(step: Step) -> None:
     """Is told of progress where nobody wants to know."""
 
 

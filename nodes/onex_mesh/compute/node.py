@@ -23,17 +23,26 @@ class ComputeNode:
         version: Version of the application.
         service_name: Name under which workflows depend on it.
         workers: Most workers of one computation. Default: one per core.
+        memory_bytes_max: Most memory of a task. Default: half of the machine's, shared by the workers.
+        dask_scheduler: Address of a Dask scheduler. Default: none.
     """
 
     kind = common_pb2.NODE_KIND_COMPUTE
 
     def __init__(
-        self, registry: AlgorithmRegistry, version: str = "0", service_name: str = "compute", *, workers: int = 0
+        self,
+        registry: AlgorithmRegistry,
+        version: str = "0",
+        service_name: str = "compute",
+        *,
+        workers: int = 0,
+        memory_bytes_max: int = 0,
+        dask_scheduler: str = "",
     ) -> None:
         self.version = version
         self.service_name = service_name
         self._registry = with_builtins(registry)
-        self._workers = LocalWorkers(workers)
+        self._workers = LocalWorkers(workers, memory_bytes_max, dask_scheduler)
         self._engine = ComputeEngine(self._registry, self._workers)
 
     def capabilities(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from onex.v1 import compute_pb2
@@ -11,12 +12,42 @@ from onex_mesh.compute.core.algorithm import Algorithm
 T = TypeVar("T")
 R = TypeVar("R")
 
-Progress = Callable[[int, int], None]
-"""Is told how many chunks are done, and of how many."""
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a computation is.
+
+    Attributes:
+        done: Chunks done.
+        total: Chunks in all.
+        rows_done: Items of the chunks that are done.
+        rows_total: Items in all; 0 until the input is read.
+    """
+
+    done: int
+    total: int
+    rows_done: int = 0
+    rows_total: int = 0
+
+
+Progress = Callable[[Step], None]
+"""Is told how far a computation is."""
 
 
 class WorkerDiedError(Exception):
     """A worker process ended while it was at a task."""
+
+
+class WorkerMemoryError(Exception):
+    """A worker was ended for it needed more memory than a task may.
+
+    Args:
+        bytes_max: What a task may.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(bytes_max)
+        self.bytes_max = bytes_max
 
 
 class Algorithms(Protocol):
@@ -47,26 +78,32 @@ class PerformanceMonitor(Protocol):
 
 
 class Workers(Protocol):
-    """Threads and processes; implemented by `LocalWorkers`."""
+    """Threads, processes and perhaps a cluster; implemented by `LocalWorkers`."""
 
     @property
     def count(self) -> int:
         """How many of each kind work at the same time."""
 
+    @property
+    def memory_bytes_max(self) -> int:
+        """Most memory of a task."""
+
     async def run(
         self, kind: compute_pb2.ExecutorKind, function: Callable[[T], R], argument: T, *, repeatable: bool
     ) -> R:
-        """Calls a function on a worker.
+        """Calls a function on a worker. Cancelling it ends a worker process, and takes back what waits in a cluster.
 
         Args:
             kind: What kind of worker.
             function: What to call; for processes, importable by its name.
             argument: What with; for processes, something that pickle takes.
-            repeatable: Whether it may be called again if the worker died, for another task's sake perhaps.
+            repeatable: Whether it may be called again if the worker died.
 
         Raises:
             ValidationError: The node has no such workers.
-            WorkerDiedError: The worker died of this task, or of another one and it must not be repeated.
+            WorkerDiedError: The worker died while it was at it.
+            WorkerMemoryError: It was ended, for it needed too much memory.
+            DependencyResolutionError: The cluster is not there, or was lost.
         """
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from onex.v1 import action_pb2, compute_pb2, compute_pb2_grpc
 from onex_mesh.compute.core.algorithm import Algorithm
 from onex_mesh.compute.engine import ComputeEngine
-from onex_mesh.compute.ports import Algorithms
+from onex_mesh.compute.ports import Algorithms, Step
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.payload import to_struct
@@ -63,17 +63,17 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     ) -> AsyncIterator[compute_pb2.StreamComputeResponse]:
         """Runs one computation and streams its progress, then its output (R43)."""
         began = time.monotonic()
-        steps: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()
+        steps: asyncio.Queue[Step | None] = asyncio.Queue()
         work = asyncio.create_task(
             self._engine.execute(
                 request.contract,
                 correlation_id=request.contract.correlation_id,
                 deadline=_deadline(context),
-                progress=lambda done, total: steps.put_nowait((done, total)),
+                progress=steps.put_nowait,
             )
         )
         work.add_done_callback(lambda _: steps.put_nowait(None))
-        step: tuple[int, int] | None = None
+        step: Step | None = None
         try:
             while True:
                 try:
@@ -94,11 +94,19 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
         """Lists the algorithms with their schemas (R32)."""
         return compute_pb2.ListAlgorithmsResponse(algorithms=[_described(found) for found in self._algorithms])
 
-    def _progress(self, step: tuple[int, int], elapsed_s: float) -> compute_pb2.ComputeProgress:
+    def _progress(self, step: Step, elapsed_s: float) -> compute_pb2.ComputeProgress:
         elapsed = Duration()
         elapsed.FromNanoseconds(int(elapsed_s * 1e9))
         memory_bytes = self._process.memory_info().rss
-        return compute_pb2.ComputeProgress(done=step[0], total=step[1], elapsed=elapsed, memory_bytes=memory_bytes)
+        return compute_pb2.ComputeProgress(
+            done=step.done,
+            total=step.total,
+            elapsed=elapsed,
+            memory_bytes=memory_bytes,
+            rows_done=step.rows_done,
+            rows_total=step.rows_total,
+            rows_per_second=step.rows_done / elapsed_s if elapsed_s > 0 else 0.0,
+        )
 
 
 def _described(algorithm: Algorithm) -> compute_pb2.Algorithm:

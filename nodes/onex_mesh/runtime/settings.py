@@ -58,6 +58,15 @@ class NodeSettings(BaseSettings):
     message_bytes_max: int = Field(16 * 1024 * 1024, ge=64 * 1024, description="Largest message, in bytes.")
     calls_max: int = Field(4_096, ge=1, description="Most calls and actions under way at once.")
     drain_s: float = Field(20.0, ge=0, description="Longest wait for work under way when stopping, in seconds.")
+    compute_memory_bytes_max: int = Field(
+        0,
+        ge=0,
+        description="Most memory of a task of a compute node, in bytes. Default (0): half of the machine's, shared by "
+        "the workers.",
+    )
+    dask_scheduler: str = Field(
+        "", description="Address of the Dask scheduler that a compute node may use (tcp://host:8786). Default: none."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="Form of log lines.")
     development: bool = Field(False, description="Run each transition twice and compare, to find impure ones.")
