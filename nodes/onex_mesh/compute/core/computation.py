@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pydantic
+from google.protobuf.struct_pb2 import Struct
 from pydantic import BaseModel
 
 from onex.v1 import compute_pb2
@@ -12,11 +13,11 @@ from onex_mesh.compute.core.algorithm import Algorithm
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import violations_error
 from onex_mesh.compute.core.errors import failure_of
-from onex_mesh.compute.core.output import encoded, read_data, shaped, size_of
+from onex_mesh.compute.core.output import encoded, output_schema, read_data, shaped, size_of
 from onex_mesh.compute.core.rules import Rules
 from onex_mesh.compute.core.validation import validate_input
 from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
-from onex_mesh.runtime.payload import from_struct, from_value
+from onex_mesh.runtime.payload import from_struct, from_value, to_struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def finished(
         payload = encoded(shape, contract.output_transformation.format)
     except ValidationError as error:
         raise _refused(algorithm, error.message) from None
+    schema = output_schema(value, algorithm.output, contract.output_transformation.format)
     return compute_pb2.ComputeOutput(
+        output_schema=_as_struct(schema),
         correlation_id=correlation_id,
         processed_data=payload,
         performance_metrics=compute_pb2.PerformanceMetrics(
@@ -101,6 +104,14 @@ def finished(
             worker_count=1,
         ),
     )
+
+
+def _as_struct(schema: dict[str, object] | None) -> Struct | None:
+    """A schema as it travels. One whose bounds a Struct cannot say exactly (beyond 2^53) is left out."""
+    try:
+        return None if schema is None else to_struct(schema)
+    except ValidationError:
+        return None
 
 
 def _refused(algorithm: Algorithm, text: str) -> ComputeFailedError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 
 from onex.v1 import common_pb2, compute_pb2
+from onex_mesh.compute.core.data import DataForm
 from onex_mesh.compute.core.tables import Table, arrow, is_table, table_of
+from onex_mesh.compute.core.typed_json import plain_rows, schema_of_table, schema_of_type
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload
 
@@ -87,7 +89,7 @@ def shaped(value: object, output_format: compute_pb2.OutputFormat) -> object:
     if isinstance(value, bytes):
         text = "bytes are not JSON; ask for passthrough"
         raise ValidationError(text, violations=(("output_transformation.format", text),))
-    plain = value.to_pylist() if is_table(value) else value
+    plain = plain_rows(value) if is_table(value) else value
     if output_format == compute_pb2.OUTPUT_FORMAT_ARRAY and not isinstance(plain, list | tuple):
         return [plain]
     return plain
@@ -106,6 +108,28 @@ def encoded(
             return bytes_payload(write_parquet(value), PARQUET_TYPE)
         return bytes_payload(write_table(value), ARROW_TYPE)
     return bytes_payload(value) if isinstance(value, bytes) else json_payload(value)
+
+
+def output_schema(value: object, form: DataForm, output_format: compute_pb2.OutputFormat) -> dict[str, object] | None:
+    """JSON Schema of a result where JSON or ARRAY was asked for and its type is known: declared, or a table's.
+
+    Args:
+        value: The result before it is shaped.
+        form: The form that the algorithm declares.
+        output_format: What was asked for.
+    """
+    if output_format not in (compute_pb2.OUTPUT_FORMAT_JSON, compute_pb2.OUTPUT_FORMAT_ARRAY):
+        return None
+    if is_table(value):
+        return schema_of_table(value)
+    if form.adapter is None:
+        return None
+    schema = schema_of_type(form.adapter)
+    if output_format == compute_pb2.OUTPUT_FORMAT_ARRAY and not isinstance(value, list | tuple):
+        # References lead to the root of the whole, so the definitions stay there.
+        item = {name: part for name, part in schema.items() if name != "$defs"}
+        return {"type": "array", "items": item, **({"$defs": schema["$defs"]} if "$defs" in schema else {})}
+    return schema
 
 
 def size_of(value: object) -> int:
