@@ -13,6 +13,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
+from onex_mesh.compute.core.arrays import array_of, is_array_type, plain_of
 from onex_mesh.compute.core.tables import is_table, is_table_type, table_of
 from onex_mesh.runtime.definition import refused
 from onex_mesh.runtime.errors import ValidationError
@@ -31,6 +32,8 @@ class DataKind(Enum):
     """Checked and converted by pydantic: models, lists of models, list[float], bytes, …"""
     TABLE = "table"
     """A pyarrow.Table."""
+    ARRAY = "array"
+    """A numpy.ndarray."""
     AS_GIVEN = "as given"
     """Plain JSON or a table, whichever it was."""
 
@@ -57,6 +60,8 @@ class DataForm:
 
     def schema(self) -> dict[str, object] | None:
         """Its JSON schema; None where anything is taken, or where it is a table."""
+        if self.kind is DataKind.ARRAY:
+            return {"type": "array"}
         if self.adapter is None:
             return None
         return self.adapter.json_schema()
@@ -73,6 +78,8 @@ class DataForm:
         """
         if self.kind is DataKind.TABLE:
             return value if is_table(value) else table_of(value)
+        if self.kind is DataKind.ARRAY:
+            return array_of(value, offset)
         if self.kind is DataKind.AS_GIVEN:
             return value
         if is_table(value):
@@ -90,6 +97,8 @@ class DataForm:
         Raises:
             ValueError: It is not of this form.
         """
+        if self.kind is DataKind.ARRAY:
+            return plain_of(result)
         if self.adapter is None:
             return result
         try:
@@ -125,6 +134,8 @@ def data_form(function: Callable[..., object], annotation: object, what: str) ->
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     if is_table_type(annotation):
         return DataForm(DataKind.TABLE, "pyarrow.Table")
+    if is_array_type(annotation):
+        return DataForm(DataKind.ARRAY, "numpy.ndarray")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -135,6 +146,7 @@ def data_form(function: Callable[..., object], annotation: object, what: str) ->
         raise refused(
             function,
             f"{what} is annotated with {name}, which is neither a pydantic model, a list of models, pyarrow.Table, "
+            "numpy.ndarray, "
             f"bytes nor plain JSON ({reason})",
         ) from None
     if what == RESULT and _has_sets(schema):

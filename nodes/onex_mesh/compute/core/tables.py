@@ -58,6 +58,9 @@ class Column(Protocol):
     def cast(self, to: object, safe: bool = True) -> Column:
         """Its values in another type; refused where that would change them, if safe."""
 
+    def to_numpy(self) -> object:
+        """Its values as a NumPy array."""
+
     def to_pylist(self) -> list[object]:
         """Its values."""
 
