@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -180,7 +181,7 @@ class Reductions:
         raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
 
 
-def _folded(fold: Fold, records: list[object], size: int) -> Fold:
+def _folded(fold: Fold, records: Sequence[object], size: int) -> Fold:
     for begin_at in range(0, len(records), size):
         fold = fold.add(records[begin_at : begin_at + size], begin_at)
     return fold

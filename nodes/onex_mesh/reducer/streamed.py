@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from itertools import chain, groupby
 
 from onex.v1 import reducer_pb2
+from onex_mesh.reducer.core.aggregation import Fold
 from onex_mesh.reducer.core.contract import buffer_bytes_of, check_contract, chunk_size_of
 from onex_mesh.reducer.core.records import records_of
+from onex_mesh.reducer.core.rows import TableRows
 from onex_mesh.reducer.reduction import INLINE_BYTES_MAX, Origin, Reductions, duration
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import json_payload
@@ -28,7 +32,8 @@ class StreamedReduction:
         self._fold = reductions.fold(contract)
         self._chunk_size = chunk_size_of(contract)
         self._buffer_bytes = buffer_bytes_of(contract)
-        self._waiting: list[object] = []
+        self._waiting: list[Sequence[object]] = []
+        self._waiting_records = 0
         self._waiting_bytes = 0
         self._sequence = 0
         self._records = 0
@@ -49,10 +54,12 @@ class StreamedReduction:
         if size_bytes > self._buffer_bytes:
             text = f"a chunk of {size_bytes} bytes is larger than the buffer of {self._buffer_bytes}; send smaller ones"
             raise ValidationError(f"chunk.data: {text}", violations=(("chunk.data", text),))
-        self._waiting.extend(records_of(chunk.data, "chunk.data"))
+        records = records_of(chunk.data, "chunk.data")
+        self._waiting.append(records)
+        self._waiting_records += len(records)
         self._waiting_bytes += size_bytes
         self._sequence = chunk.sequence
-        if len(self._waiting) >= self._chunk_size or self._waiting_bytes > 0.8 * self._buffer_bytes:
+        if self._waiting_records >= self._chunk_size or self._waiting_bytes > 0.8 * self._buffer_bytes:
             await self._flush()
             return self._progress()
         return None
@@ -65,15 +72,21 @@ class StreamedReduction:
         return output
 
     async def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
         if self._waiting_bytes > INLINE_BYTES_MAX:
-            self._fold = await asyncio.to_thread(self._fold.add, waiting, self._records)
+            self._fold = await asyncio.to_thread(self._folded)
         else:
-            self._fold = self._fold.add(waiting, self._records)
-        self._records += len(waiting)
-        self._waiting_bytes = 0
+            self._fold = self._folded()
+        self._records += self._waiting_records
+        self._waiting, self._waiting_records, self._waiting_bytes = [], 0, 0
+
+    def _folded(self) -> Fold:
+        """The fold with what waits. Lists are joined; the columns of a table are reduced as they are."""
+        fold, offset = self._fold, self._records
+        for is_table, batches in groupby(self._waiting, lambda records: isinstance(records, TableRows)):
+            for records in batches if is_table else [list(chain.from_iterable(batches))]:
+                fold = fold.add(records, offset)
+                offset += len(records)
+        return fold
 
     def _progress(self) -> reducer_pb2.ReductionProgress:
         kept = json_payload(self._fold.state()).ByteSize()

@@ -16,7 +16,8 @@ from onex_mesh.reducer.core.exact import ExactSum
 from onex_mesh.reducer.core.failure import failure_of
 from onex_mesh.reducer.core.freeze import freeze
 from onex_mesh.reducer.core.guard import Guard
-from onex_mesh.reducer.core.records import numbers_of
+from onex_mesh.reducer.core.records import sum_of
+from onex_mesh.reducer.core.rows import TableRows
 from onex_mesh.runtime.errors import OnexError, ReductionFailedError, StateConsistencyError, ValidationError
 
 METHODS = ("sum", "average", "count", "custom")
@@ -29,7 +30,7 @@ class Fold(Protocol):
         """The fold with more records.
 
         Args:
-            records: Plain JSON.
+            records: Plain JSON, or the rows of a table.
             offset: How many records came before, for paths.
 
         Raises:
@@ -52,7 +53,7 @@ class Sum:
 
     def add(self, records: Sequence[object], offset: int) -> Sum:
         """See `Fold`."""
-        return Sum(self.total.add(numbers_of(records, self.field, offset)), self.field)
+        return Sum(sum_of(records, self.field, offset, self.total), self.field)
 
     def result(self) -> object:
         """The sum; 0 of nothing."""
@@ -73,8 +74,8 @@ class Average:
 
     def add(self, records: Sequence[object], offset: int) -> Average:
         """See `Fold`."""
-        numbers = numbers_of(records, self.field, offset)
-        return Average(self.total.add(numbers), self.count + len(numbers), self.field)
+        total = sum_of(records, self.field, offset, self.total)
+        return Average(total, self.count + len(records), self.field)
 
     def result(self) -> object:
         """The mean, correctly rounded; null of nothing."""
@@ -96,6 +97,8 @@ class Count:
         """See `Fold`."""
         if not self.field:
             return Count(self.count + len(records), "")
+        if isinstance(records, TableRows):
+            return Count(self.count + records.present(self.field), self.field)
         present = sum(isinstance(record, dict) and record.get(self.field) is not None for record in records)
         return Count(self.count + present, self.field)
 

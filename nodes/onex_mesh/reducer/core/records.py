@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from onex.v1 import common_pb2
 from onex_mesh.reducer.core.documents import VIOLATIONS_MAX, summary_of
-from onex_mesh.reducer.core.exact import Number
+from onex_mesh.reducer.core.exact import ExactSum, Number
+from onex_mesh.reducer.core.rows import TableRows, table_rows
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, from_payload
 
@@ -24,14 +24,14 @@ _JSON_TYPES = {
 }
 
 
-def records_of(payload: common_pb2.Payload, path: str = "input_data") -> list[object]:
+def records_of(payload: common_pb2.Payload, path: str = "input_data") -> Sequence[object]:
     """The records of a payload: the items of a list, the rows of an Arrow table, nothing, or the one value that it is.
 
     Raises:
         ValidationError: It holds neither JSON nor an Arrow table.
     """
     if payload.WhichOneof("content") == "data" and payload.content_type == ARROW_TYPE:
-        return _rows(payload.data, path)
+        return table_rows(payload.data, path)
     value = from_payload(payload)
     if isinstance(value, bytes):
         text = f"expected JSON or an Arrow table, found bytes of type {payload.content_type or 'unknown'}"
@@ -57,6 +57,18 @@ def numbers_of(records: Sequence[object], field: str, offset: int) -> list[Numbe
     if len(numbers) < len(values):
         raise _violations(records, field, offset)
     return numbers  # type: ignore[return-value]  # the types were compared above, which is the quick way
+
+
+def sum_of(records: Sequence[object], field: str, offset: int, total: ExactSum) -> ExactSum:
+    """A sum with the numbers of more records; the columns of a table are summed without making rows of them.
+
+    Raises:
+        ValidationError: Some are no finite numbers (see `numbers_of`), or the sum is beyond what a double can hold.
+    """
+    summed = records.summed(field, total) if isinstance(records, TableRows) else None
+    if summed is not None:
+        return summed
+    return total.add(numbers_of(records, field, offset))
 
 
 def json_type(value: object) -> str:
@@ -90,16 +102,3 @@ def _each_violation(records: Sequence[object], field: str, offset: int) -> Itera
             yield path, f"expected a number, found {json_type(value)}{hint}"
         elif not _is_finite(value):
             yield path, f"expected a finite number, found {value}"
-
-
-def _rows(data: bytes, path: str) -> list[object]:
-    try:
-        arrow = importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise ValidationError("tables need the extra: pip install 'onex-mesh[arrow]'") from error
-    try:
-        rows: list[object] = arrow.ipc.open_stream(arrow.py_buffer(data)).read_all().to_pylist()
-    except (arrow.ArrowException, OSError) as error:
-        text = f"not an Arrow IPC stream: {str(error).splitlines()[0]}"
-        raise ValidationError(f"{path}: {text}", violations=((path, text),)) from error
-    return rows
