@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import grpc
 import pytest
@@ -19,6 +20,7 @@ from onex_mesh.reducer.ports import StateName, TransactionError
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.payload import from_payload, json_payload
+from onex_mesh.runtime.payload_store import FsspecPayloads
 from onex_mesh.runtime.serving import NodeServer
 from tests.inprocess import InProcessMesh
 from tests.order_machine import OrderMachine
@@ -186,3 +188,66 @@ async def test_a_stream_keeps_no_state(stub: reducer_pb2_grpc.ReducerServiceStub
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         [update async for update in call]
     assert "contract.transaction_config" in str(errors.from_rpc_error(caught.value))
+
+
+@pytest.fixture
+async def keeper(mesh: InProcessMesh, tmp_path: Path) -> reducer_pb2_grpc.ReducerServiceStub:
+    """A node with a payload store in the folder "store"."""
+    server = await mesh.add(ReducerNode(registry(), "1.0.0"), payload_store=f"file://{tmp_path}/store")
+    return reducer_pb2_grpc.ReducerServiceStub(mesh.channel(server))
+
+
+def backed_up(contract: reducer_pb2.ReducerContract, **fields: str) -> reducer_pb2.ReducerContract:
+    contract.backup_config.CopyFrom(reducer_pb2.BackupConfig(**fields))
+    return contract
+
+
+async def test_a_copy_is_made_after_the_commit(keeper: reducer_pb2_grpc.ReducerServiceStub, tmp_path: Path) -> None:
+    """R61–R63: time, correlation id, state and metadata of the epoch that was committed; one copy for each."""
+    await run(keeper, backed_up(total([1])))
+    output = await run(keeper, backed_up(total([4]), backup_location="night/orders", version="v2"))
+    assert output.backup.location.uri.startswith("night/orders/")
+    assert not output.backup.HasField("error")
+    store = FsspecPayloads(f"file://{tmp_path}/store")
+    copy = reducer_pb2.BackupRecord.FromString(await store.get(output.backup.location))
+    assert (from_payload(copy.state), copy.correlation_id) == (5, "o")
+    expected = {"epoch": "2", "state_key": "total", "backup_version": "v2", "backup_type": "full"}
+    assert {name: copy.metadata[name] for name in expected} == expected
+    assert copy.HasField("timestamp")
+
+
+async def test_a_copy_that_fails_does_not_undo_the_commit(
+    keeper: reducer_pb2_grpc.ReducerServiceStub, tmp_path: Path
+) -> None:
+    """R61, R63: the output tells both; the next call goes on from the committed state."""
+    (tmp_path / "store").write_text("no folder")
+    output = await run(keeper, backed_up(total([1])))
+    assert output.state_metadata.epoch == 1
+    assert output.backup.error.reason == "DEPENDENCY_UNAVAILABLE"
+    assert not output.backup.HasField("location")
+    (tmp_path / "store").unlink()
+    again = await run(keeper, backed_up(total([1])))
+    assert (from_payload(again.aggregated_data), again.state_metadata.epoch) == (2, 2)
+    assert again.backup.location.digest
+
+
+async def test_a_copy_that_cannot_be_asked_for_is_refused_before_the_commit(
+    stub: reducer_pb2_grpc.ReducerServiceStub,
+    keeper: reducer_pb2_grpc.ReducerServiceStub,
+    client: EtcdClient,
+    keys: Keyspace,
+) -> None:
+    """R61: no store, no folder in it, another type, a call without a transaction: refused, and nothing is written."""
+    alone = backed_up(total([1]))
+    alone.ClearField("transaction_config")
+    for asked, contract, text in (
+        (stub, backed_up(total([1])), "ONEX_PAYLOAD_STORE"),
+        (keeper, backed_up(total([1]), backup_location="../out"), "backup_location"),
+        (keeper, backed_up(total([1]), backup_type="incremental"), "backup_type"),
+        (keeper, backed_up(total([1]), version="v" * 513), "backup_config.version"),
+        (keeper, alone, "transaction_config"),
+    ):
+        refused = await failure(asked, contract)
+        assert refused.reason == "VALIDATION_FAILED"
+        assert text in str(refused)
+    assert (await EtcdStates(client, keys).load(StateName("o", "total"))).epoch == 0

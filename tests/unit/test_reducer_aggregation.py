@@ -425,7 +425,7 @@ async def test_what_is_not_built_is_refused_and_never_ignored() -> None:
         await reduce(made)
     made = contract(SUM, [1])
     made.backup_config.backup_location = "copies"
-    with pytest.raises(ValidationError, match="backup_config: backups are not built yet"):
+    with pytest.raises(ValidationError, match="backup_config: is for direct calls with a transaction_config"):
         await reduce(made)
 
 

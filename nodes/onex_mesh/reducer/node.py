@@ -16,6 +16,7 @@ from onex_mesh.reducer.reduction import Reductions
 from onex_mesh.reducer.servicer import ReducerExecutor, ReducerServicer
 from onex_mesh.runtime.errors import InternalError
 from onex_mesh.runtime.mesh import Mesh
+from onex_mesh.runtime.payload_store import FsspecPayloads, PayloadStore
 
 
 class ReducerNode:
@@ -35,6 +36,7 @@ class ReducerNode:
         self._registry = registry
         self._reductions: Reductions | None = None
         self._mesh: Mesh | None = None
+        self._backups: PayloadStore | None = None
 
     def capabilities(self) -> Sequence[str]:
         """Its reducers."""
@@ -49,13 +51,15 @@ class ReducerNode:
         install()
         self._reductions = Reductions(self._registry, development=mesh.settings.development)
         self._mesh = mesh
+        if mesh.settings.payload_store:
+            self._backups = FsspecPayloads(mesh.settings.payload_store)
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
         """Adds ReducerService; called once it is started."""
         reductions, mesh = self._started(), self._mesh
         if mesh is None:
             raise InternalError("the node is not started")
-        kept = KeptReductions(reductions, EtcdStates(mesh.client, mesh.keys), _now)
+        kept = KeptReductions(reductions, EtcdStates(mesh.client, mesh.keys), _now, self._backups)
         servicer = ReducerServicer(reductions, kept, self._registry, _now)
         reducer_pb2_grpc.add_ReducerServiceServicer_to_server(servicer, server)
         return ["onex.v1.ReducerService"]

@@ -73,6 +73,11 @@ class NodeSettings(BaseSettings):
     tls_cert: Path | None = Field(None, description="Certificate of the service port, PEM.")
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     tls_ca: Path | None = Field(None, description="CA that clients' certificates must be signed by (mTLS), PEM.")
+    payload_store: str = Field(
+        "",
+        description="Where backups of states are kept: file:///folder, s3://bucket/prefix or memory://folder, without "
+        "credentials. Default: nowhere.",
+    )
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> NodeSettings:

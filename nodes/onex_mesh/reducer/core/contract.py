@@ -41,9 +41,19 @@ def check_transaction(contract: reducer_pb2.ReducerContract) -> None:
         violations.append(("reduction_config.state_key", f"must be at most {NAME_BYTES_MAX} bytes long"))
     if len(contract.correlation_id.encode()) > NAME_BYTES_MAX:
         violations.append(("correlation_id", f"must be at most {NAME_BYTES_MAX} bytes long in a transaction"))
+    violations.extend(_backup_violations(contract.backup_config))
     if violations:
         field, text = violations[0]
         raise ValidationError(f"{field}: {text}", violations=tuple(violations))
+
+
+def _backup_violations(config: reducer_pb2.BackupConfig) -> list[tuple[str, str]]:
+    found = []
+    if config.backup_type not in ("", "full"):
+        found.append(("backup_config.backup_type", "must be 'full'; others are not built yet"))
+    if len(config.version.encode()) > NAME_BYTES_MAX:
+        found.append(("backup_config.version", f"must be at most {NAME_BYTES_MAX} bytes long"))
+    return found
 
 
 def is_streamed(contract: reducer_pb2.ReducerContract) -> bool:
@@ -103,5 +113,5 @@ def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
             ("transaction_config.state_keys", f"several states in one commit are not built yet: {', '.join(others)}")
         )
     if contract.HasField("backup_config"):
-        found.append(("backup_config", "backups are not built yet"))
+        found.append(("backup_config", "is for direct calls with a transaction_config"))
     return found
