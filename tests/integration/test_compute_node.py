@@ -167,13 +167,32 @@ async def test_a_caller_that_leaves_stops_the_work(stub: compute_pb2_grpc.Comput
 async def test_algorithms_are_listed_with_their_schemas(stub: compute_pb2_grpc.ComputeServiceStub) -> None:
     """R32: the application's and the built-in ones, by name."""
     algorithms = (await stub.ListAlgorithms(compute_pb2.ListAlgorithmsRequest())).algorithms
-    assert [row.algorithm_type for row in algorithms] == ["cheaper", "identity", "map", "patient", "statistics", "sum"]
+    assert [row.algorithm_type for row in algorithms] == [
+        *("cheaper", "deduplicate", "describe", "filter", "group_by", "identity", "join", "map"),
+        *("normalise", "patient", "project", "sort", "statistics", "sum", "validate"),
+    ]
     row = algorithms[0]
     assert (row.version, row.description, row.pure, row.chunkable) == ("1.0.0", "Half the price.", True, True)
     assert row.input_schema["type"] == "array"
     assert not row.HasField("parameters_schema")
-    assert "quantiles" in algorithms[4].parameters_schema["properties"]
-    assert not algorithms[4].chunkable
+    listed = {row.algorithm_type: row for row in algorithms}
+    assert "quantiles" in listed["statistics"].parameters_schema["properties"]
+    assert not listed["statistics"].chunkable
+    assert "aggregates" in listed["group_by"].parameters_schema["properties"]
+    assert listed["filter"].chunkable
+
+
+async def test_rows_are_grouped_and_checked_over_the_wire(stub: compute_pb2_grpc.ComputeServiceStub) -> None:
+    """R30, R37, R38: a built-in algorithm with parameters, rules for its input, and their violations."""
+    made = contract("group_by", [{"k": "a", "n": 1}, {"k": "a", "n": 2}])
+    made.algorithm_config.parameters.update({"keys": ["k"], "aggregates": {"s": {"function": "sum", "field": "n"}}})
+    request = compute_pb2.ExecuteComputeRequest(contract=made)
+    response = await stub.ExecuteCompute(request, timeout=30)
+    assert from_payload(response.output.processed_data) == [{"k": "a", "s": 3}]
+    made.input_validation.rules["n"].maximum = 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ExecuteCompute(compute_pb2.ExecuteComputeRequest(contract=made), timeout=30)
+    assert "input_data[1].n is greater than 1: 2" in (caught.value.details() or "")
 
 
 async def test_an_action_is_computed_under_a_lease(mesh: InProcessMesh, node: NodeServer, owned: Ownership) -> None:
