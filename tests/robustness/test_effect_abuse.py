@@ -16,8 +16,9 @@ from onex.v1 import effect_pb2
 from onex_mesh.runtime.errors import from_rpc_error
 from tests.effect_engine import effect_contract
 from tests.proof.apis import ApiCase
-from tests.proof.brokers import RedisCacheCase, RedisStreamCase
-from tests.proof.databases import PostgresCase
+from tests.proof.brokers import NatsCase, RedisCacheCase, RedisStreamCase
+from tests.proof.databases import PostgresCase, SqliteCase
+from tests.proof.folders import EventLogCase
 from tests.proof.notices import MailCase, NoticeCase
 from tests.proof.objects import ObjectAppendCase
 from tests.proof.world import CASES, ProofWorld, proof_world
@@ -210,9 +211,11 @@ async def _look(world: ProofWorld, left: dict[str, object]) -> None:
                 await client.aclose()
             case ObjectAppendCase():
                 left[case.name] = await asyncio.to_thread(case.server.keys, "papers")
+            case SqliteCase() | EventLogCase() | NatsCase():
+                left[case.name] = await case.count("abuse")
             case _:
-                if case.name not in ("nats", "file_write"):
-                    left[case.name] = await case.count("abuse") if "sqlite" in case.name else 0
+                folder = world.folder / case.name
+                left[case.name] = [path.name for path in folder.iterdir()] if folder.exists() else []
     left["file_write"] = [path.name for path in (world.folder / "file_write").iterdir() if path.name != "link"]
 
 
