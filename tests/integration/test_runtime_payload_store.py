@@ -119,7 +119,8 @@ async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "file://", "http://a/b", "s3://key:secret@bucket/a", "s3://bucket?secret=1", "s3:///", "/folder"]
+    "url",
+    ["", "file://", "file://host/a", "http://a/b", "s3://key:secret@bucket/a", "s3://bucket?secret=1", "s3:///a", "/a"],
 )
 def test_an_address_that_is_none_or_tells_a_secret_is_refused(url: str) -> None:
     """R61: and not repeated."""

@@ -141,7 +141,8 @@ def require_store_url(url: str) -> None:
         ValidationError: Another scheme, no folder or bucket, or a user, password or query in it.
     """
     parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not (parts.netloc + parts.path).strip("/"):
+    named = parts.netloc if parts.scheme == "s3" else (parts.netloc + parts.path).strip("/")
+    if parts.scheme not in _SCHEMES or not named or (parts.scheme == "file" and parts.netloc):
         raise _refused("payload_store", "must be file:///folder, s3://bucket/prefix or memory://folder")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise _refused("payload_store", "must not carry credentials or a query; s3 takes them from the environment")
