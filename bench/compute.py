@@ -2,9 +2,9 @@
 
 The work: a table of a number and a value, each row's value doubled and added to. Both sides start from an Arrow IPC
 stream in memory and end with one. "transfer" takes the stream out of a message and puts one of the result's size into
-another, and does nothing else: every call over the wire pays it. It is a row of its own and
-not taken off the others: on the machine of bench/README.md it was slower than whole runs that contain it. Each case runs in a process of its own, so that its
-peak memory is its own (above what it had with the input in its message); worker processes are counted too.
+another, and does nothing else: every call over the wire pays it. It is a row of its own and not taken off the others:
+on the machine of bench/README.md it was slower than whole runs that contain it. Each case runs in a process of its own,
+so that its peak memory is its own (above what it had with the input in its message); worker processes are counted too.
 """
 
 # mypy: disable-error-code="name-defined,attr-defined"
