@@ -10,6 +10,8 @@ import pydantic
 from pydantic import BaseModel
 
 from onex.v1 import reducer_pb2
+from onex_mesh.reducer.core.aggregates.extremes import extreme
+from onex_mesh.reducer.core.aggregates.variance import variance
 from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.documents import checked_params, invalid, plain, read_model, read_state, write_model
 from onex_mesh.reducer.core.exact import ExactSum
@@ -20,7 +22,7 @@ from onex_mesh.reducer.core.records import sum_of
 from onex_mesh.reducer.core.rows import TableRows
 from onex_mesh.runtime.errors import OnexError, ReductionFailedError, StateConsistencyError, ValidationError
 
-METHODS = ("sum", "average", "count", "custom")
+METHODS = ("sum", "average", "count", "min", "max", "variance", "custom")
 
 
 class Fold(Protocol):
@@ -212,6 +214,10 @@ def begin(
         return _average(field, state)
     if method == reducer_pb2.AGGREGATION_METHOD_COUNT:
         return Count(0 if state is None else _count(state, "current_state"), field)
+    if method in (reducer_pb2.AGGREGATION_METHOD_MIN, reducer_pb2.AGGREGATION_METHOD_MAX):
+        return extreme(state, largest=method == reducer_pb2.AGGREGATION_METHOD_MAX, field=field)
+    if method == reducer_pb2.AGGREGATION_METHOD_VARIANCE:
+        return variance(state, field)
     text = f"the aggregation method {int(method)} is not supported; there are {', '.join(METHODS)}"
     raise ValidationError(
         text,
@@ -222,7 +228,7 @@ def begin(
 
 def _custom(aggregator: Aggregator, field: str, state: object, parameters: object) -> Custom:
     if field:
-        text = "a custom aggregator is given whole records; `field` is for sum, average and count"
+        text = "a custom aggregator is given whole records; `field` is for the built-in methods"
         raise ValidationError(text, violations=(("reduction_config.field", text),))
     params = None
     if aggregator.params_model is not None:

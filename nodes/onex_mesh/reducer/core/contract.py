@@ -98,7 +98,7 @@ def _fsm_violations(contract: reducer_pb2.ReducerContract) -> list[tuple[str, st
     if contract.streaming_config.enabled:
         found.append(("streaming_config", "is for aggregations; a state machine takes one action"))
     if contract.reduction_config.field:
-        found.append(("reduction_config.field", "is for sum, average and count"))
+        found.append(("reduction_config.field", "is for aggregations; a state machine takes one action"))
     if contract.reduction_config.parameters.fields:
         found.append(("reduction_config.parameters", "are for a custom aggregator; an action has a payload"))
     return found

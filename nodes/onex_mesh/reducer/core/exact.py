@@ -74,9 +74,9 @@ class ExactSum:
         """
         if isinstance(state, dict):
             whole, parts = state.get("whole"), state.get("parts", [])
-            if _is_whole(whole) and isinstance(parts, list) and all(_is_number(part) for part in parts):
+            if _is_whole(whole) and isinstance(parts, list) and all(is_number(part) for part in parts):
                 return cls(int(str(whole))).add([float(part) for part in parts])
-        elif _is_number(state):
+        elif is_number(state):
             assert isinstance(state, int | float)
             return cls().add([state])
         raise StateConsistencyError(
@@ -103,7 +103,8 @@ def _too_large() -> ValidationError:
     )
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a plain value is a finite number."""
     return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 

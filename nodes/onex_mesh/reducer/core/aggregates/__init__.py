@@ -1,0 +1,1 @@
+"""Built-in aggregates beyond sum, average and count."""
