@@ -18,7 +18,7 @@ _PARAMETERS = [
     ("SELECT $$ :a ; ' $$, $q$ $$ :b $q$, :c", {"c"}),
     ("SELECT :a -- :b ; '\n, :c /* :d /* ; */ ' :e */ , :f", {"a", "c", "f"}),
     ("SELECT now()::date, :a::int, x[1:2], x[:n]", {"a", "n"}),
-    ("SELECT 1 AS \"a;b\" ; -- the end", set()),
+    ('SELECT 1 AS "a;b" ; -- the end', set()),
     ("(SELECT :a) UNION (SELECT :b);;", {"a", "b"}),
 ]
 
