@@ -7,6 +7,9 @@ much the resident memory grew at its highest, as a share of the data (Linux only
 pyarrow's sums wrap around and round; ours do neither.
 """
 
+# pyarrow ships no types for these.
+# mypy: disable-error-code="name-defined,attr-defined"
+
 from __future__ import annotations
 
 import argparse
