@@ -127,7 +127,8 @@ async def _hang(world: ProofWorld, name: str, row: Outage) -> None:
     """More calls of one target than it has places, and its server does not answer; the others go on."""
     case = _network(world, name)
     node = world.mesh.effects[0]
-    labels = [f"hang-{name}-{number}".replace("_", "-") for number in range(CALLS)]
+    # Padded: some cases look for a label in what arrived, and 1 is in 10.
+    labels = [f"hang-{name}-{number:02}".replace("_", "-") for number in range(CALLS)]
     for label in labels:
         case.prepare(label)
     case.proxy.hold_every_request(f"hang-{name}-".replace("_", "-").encode())
