@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from onex.v1 import common_pb2, reducer_pb2
 from onex_mesh.reducer.core import FrozenDict, ReducerRegistry
 from onex_mesh.reducer.core.aggregation import Sum
+from onex_mesh.reducer.core.contract import check_contract
 from onex_mesh.reducer.core.exact import ExactSum
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.reducer.streamed import StreamedReduction
@@ -562,3 +563,13 @@ async def test_the_contract_may_say_itself_when_and_by_what_action() -> None:
         previous_state="IDLE", new_state="ORDER_PLACED", transition="PLACE_ORDER", intents_emitted=3, state_key="state"
     )
     assert common_pb2.Payload() == by_contract.state
+
+
+@pytest.mark.parametrize("field", ["resume_after", "resume_records"])
+def test_a_stream_that_is_to_be_resumed_is_refused(field: str) -> None:
+    """R57: not built yet; passing it over would count chunks twice."""
+    made = reducer_pb2.ReducerContract()
+    made.reduction_config.aggregation_method = SUM
+    setattr(made, field, 3)
+    with pytest.raises(ValidationError, match=f"{field}: resuming a stream is not built yet"):
+        check_contract(made)

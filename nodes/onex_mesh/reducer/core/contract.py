@@ -114,4 +114,10 @@ def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
         )
     if contract.HasField("backup_config"):
         found.append(("backup_config", "is for direct calls with a transaction_config"))
+    # Passed over, these would have chunks counted twice.
+    found.extend(
+        (field, "resuming a stream is not built yet: begin it anew, from its current_state")
+        for field in ("resume_after", "resume_records")
+        if getattr(contract, field)
+    )
     return found
