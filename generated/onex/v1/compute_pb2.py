@@ -27,7 +27,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from onex.v1 import common_pb2 as onex_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/compute.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x14onex/v1/common.proto\"g\n\x0f\x41lgorithmConfig\x12\x16\n\x0e\x61lgorithm_type\x18\x01 \x01(\t\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x03 \x01(\t\"\x7f\n\x0eParallelConfig\x12\x14\n\x0cworker_count\x18\x01 \x01(\x05\x12\'\n\x08\x65xecutor\x18\x02 \x01(\x0e\x32\x15.onex.v1.ExecutorKind\x12.\n\x0emerge_strategy\x18\x03 \x01(\x0e\x32\x16.onex.v1.MergeStrategy\"\xd9\x01\n\nFieldRules\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\x17\n\nmin_length\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x17\n\nmax_length\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12&\n\x06one_of\x18\x06 \x03(\x0b\x32\x16.google.protobuf.ValueB\n\n\x08_minimumB\n\n\x08_maximumB\r\n\x0b_min_lengthB\r\n\x0b_max_length\"\xbe\x02\n\x0fInputValidation\x12\x17\n\x0frequired_fields\x18\x01 \x03(\t\x12;\n\ndata_types\x18\x02 \x03(\x0b\x32\'.onex.v1.InputValidation.DataTypesEntry\x12\x32\n\x05rules\x18\x03 \x03(\x0b\x32#.onex.v1.InputValidation.RulesEntry\x12,\n\x0bjson_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x1a\x30\n\x0e\x44\x61taTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x41\n\nRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.onex.v1.FieldRules:\x02\x38\x01\"=\n\x14OutputTransformation\x12%\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x15.onex.v1.OutputFormat\"\xb7\x03\n\x0f\x43omputeContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12$\n\ninput_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x32\n\x10\x61lgorithm_config\x18\x03 \x01(\x0b\x32\x18.onex.v1.AlgorithmConfig\x12\x30\n\x0fparallel_config\x18\x04 \x01(\x0b\x32\x17.onex.v1.ParallelConfig\x12\x32\n\x10input_validation\x18\x05 \x01(\x0b\x32\x18.onex.v1.InputValidation\x12<\n\x15output_transformation\x18\x06 \x01(\x0b\x32\x1d.onex.v1.OutputTransformation\x12#\n\x05\x63\x61\x63he\x18\x07 \x01(\x0b\x32\x14.onex.v1.CacheConfig\x12\x38\n\x08metadata\x18\x08 \x03(\x0b\x32&.onex.v1.ComputeContract.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb7\x01\n\x12PerformanceMetrics\x12\x31\n\x0e\x65xecution_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tdata_size\x18\x02 \x01(\x03\x12\x16\n\x0e\x61lgorithm_type\x18\x03 \x01(\t\x12\x19\n\x11\x61lgorithm_version\x18\x04 \x01(\t\x12\x14\n\x0cworker_count\x18\x05 \x01(\x05\x12\x12\n\nfrom_cache\x18\x06 \x01(\x08\"\xbb\x01\n\rComputeOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12(\n\x0eprocessed_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x38\n\x13performance_metrics\x18\x03 \x01(\x0b\x32\x1b.onex.v1.PerformanceMetrics\x12.\n\routput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb0\x01\n\x0f\x43omputeProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x11\n\trows_done\x18\x05 \x01(\x03\x12\x12\n\nrows_total\x18\x06 \x01(\x03\x12\x17\n\x0frows_per_second\x18\x07 \x01(\x01\"C\n\x15\x45xecuteComputeRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeContract\"@\n\x16\x45xecuteComputeResponse\x12&\n\x06output\x18\x01 \x01(\x0b\x32\x16.onex.v1.ComputeOutput\"B\n\x14StreamComputeRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeContract\"y\n\x15StreamComputeResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeProgressH\x00\x12(\n\x06output\x18\x02 \x01(\x0b\x32\x16.onex.v1.ComputeOutputH\x00\x42\x08\n\x06update\"\xfd\x01\n\tAlgorithm\x12\x16\n\x0e\x61lgorithm_type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04pure\x18\x04 \x01(\x08\x12\x11\n\tchunkable\x18\x05 \x01(\x08\x12-\n\x0cinput_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x32\n\x11parameters_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x17\n\x15ListAlgorithmsRequest\"@\n\x16ListAlgorithmsResponse\x12&\n\nalgorithms\x18\x01 \x03(\x0b\x32\x12.onex.v1.Algorithm*}\n\x0c\x45xecutorKind\x12\x1d\n\x19\x45XECUTOR_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XECUTOR_KIND_THREADS\x10\x01\x12\x1b\n\x17\x45XECUTOR_KIND_PROCESSES\x10\x02\x12\x16\n\x12\x45XECUTOR_KIND_DASK\x10\x03*\x85\x01\n\rMergeStrategy\x12\x1e\n\x1aMERGE_STRATEGY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMERGE_STRATEGY_CONCATENATE\x10\x01\x12\x19\n\x15MERGE_STRATEGY_REDUCE\x10\x02\x12\x19\n\x15MERGE_STRATEGY_CUSTOM\x10\x03*\xb5\x01\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19OUTPUT_FORMAT_PASSTHROUGH\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_JSON\x10\x02\x12\x17\n\x13OUTPUT_FORMAT_ARRAY\x10\x03\x12\x1b\n\x17OUTPUT_FORMAT_DATAFRAME\x10\x04\x12\x19\n\x15OUTPUT_FORMAT_PARQUET\x10\x05\x32\x88\x02\n\x0e\x43omputeService\x12Q\n\x0e\x45xecuteCompute\x12\x1e.onex.v1.ExecuteComputeRequest\x1a\x1f.onex.v1.ExecuteComputeResponse\x12P\n\rStreamCompute\x12\x1d.onex.v1.StreamComputeRequest\x1a\x1e.onex.v1.StreamComputeResponse0\x01\x12Q\n\x0eListAlgorithms\x12\x1e.onex.v1.ListAlgorithmsRequest\x1a\x1f.onex.v1.ListAlgorithmsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15onex/v1/compute.proto\x12\x07onex.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x14onex/v1/common.proto\"g\n\x0f\x41lgorithmConfig\x12\x16\n\x0e\x61lgorithm_type\x18\x01 \x01(\t\x12+\n\nparameters\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07version\x18\x03 \x01(\t\"\x7f\n\x0eParallelConfig\x12\x14\n\x0cworker_count\x18\x01 \x01(\x05\x12\'\n\x08\x65xecutor\x18\x02 \x01(\x0e\x32\x15.onex.v1.ExecutorKind\x12.\n\x0emerge_strategy\x18\x03 \x01(\x0e\x32\x16.onex.v1.MergeStrategy\"\xd9\x01\n\nFieldRules\x12\x14\n\x07minimum\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x07pattern\x18\x03 \x01(\t\x12\x17\n\nmin_length\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12\x17\n\nmax_length\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12&\n\x06one_of\x18\x06 \x03(\x0b\x32\x16.google.protobuf.ValueB\n\n\x08_minimumB\n\n\x08_maximumB\r\n\x0b_min_lengthB\r\n\x0b_max_length\"\xbe\x02\n\x0fInputValidation\x12\x17\n\x0frequired_fields\x18\x01 \x03(\t\x12;\n\ndata_types\x18\x02 \x03(\x0b\x32\'.onex.v1.InputValidation.DataTypesEntry\x12\x32\n\x05rules\x18\x03 \x03(\x0b\x32#.onex.v1.InputValidation.RulesEntry\x12,\n\x0bjson_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x1a\x30\n\x0e\x44\x61taTypesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x41\n\nRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\"\n\x05value\x18\x02 \x01(\x0b\x32\x13.onex.v1.FieldRules:\x02\x38\x01\"=\n\x14OutputTransformation\x12%\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x15.onex.v1.OutputFormat\"\xae\x04\n\x0f\x43omputeContract\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12$\n\ninput_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x32\n\x10\x61lgorithm_config\x18\x03 \x01(\x0b\x32\x18.onex.v1.AlgorithmConfig\x12\x30\n\x0fparallel_config\x18\x04 \x01(\x0b\x32\x17.onex.v1.ParallelConfig\x12\x32\n\x10input_validation\x18\x05 \x01(\x0b\x32\x18.onex.v1.InputValidation\x12<\n\x15output_transformation\x18\x06 \x01(\x0b\x32\x1d.onex.v1.OutputTransformation\x12#\n\x05\x63\x61\x63he\x18\x07 \x01(\x0b\x32\x14.onex.v1.CacheConfig\x12\x38\n\x08metadata\x18\x08 \x03(\x0b\x32&.onex.v1.ComputeContract.MetadataEntry\x12\x34\n\x06inputs\x18\t \x03(\x0b\x32$.onex.v1.ComputeContract.InputsEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a?\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload:\x02\x38\x01\"\xe9\x01\n\x12PerformanceMetrics\x12\x31\n\x0e\x65xecution_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tdata_size\x18\x02 \x01(\x03\x12\x16\n\x0e\x61lgorithm_type\x18\x03 \x01(\t\x12\x19\n\x11\x61lgorithm_version\x18\x04 \x01(\t\x12\x14\n\x0cworker_count\x18\x05 \x01(\x05\x12\x12\n\nfrom_cache\x18\x06 \x01(\x08\x12\x19\n\x11peak_memory_bytes\x18\x07 \x01(\x03\x12\x15\n\rspilled_bytes\x18\x08 \x01(\x03\"\xbb\x01\n\rComputeOutput\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12(\n\x0eprocessed_data\x18\x02 \x01(\x0b\x32\x10.onex.v1.Payload\x12\x38\n\x13performance_metrics\x18\x03 \x01(\x0b\x32\x1b.onex.v1.PerformanceMetrics\x12.\n\routput_schema\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb0\x01\n\x0f\x43omputeProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x11\n\trows_done\x18\x05 \x01(\x03\x12\x12\n\nrows_total\x18\x06 \x01(\x03\x12\x17\n\x0frows_per_second\x18\x07 \x01(\x01\"C\n\x15\x45xecuteComputeRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeContract\"@\n\x16\x45xecuteComputeResponse\x12&\n\x06output\x18\x01 \x01(\x0b\x32\x16.onex.v1.ComputeOutput\"B\n\x14StreamComputeRequest\x12*\n\x08\x63ontract\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeContract\"y\n\x15StreamComputeResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.onex.v1.ComputeProgressH\x00\x12(\n\x06output\x18\x02 \x01(\x0b\x32\x16.onex.v1.ComputeOutputH\x00\x42\x08\n\x06update\"\xfd\x01\n\tAlgorithm\x12\x16\n\x0e\x61lgorithm_type\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0c\n\x04pure\x18\x04 \x01(\x08\x12\x11\n\tchunkable\x18\x05 \x01(\x08\x12-\n\x0cinput_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x32\n\x11parameters_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12.\n\routput_schema\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x17\n\x15ListAlgorithmsRequest\"@\n\x16ListAlgorithmsResponse\x12&\n\nalgorithms\x18\x01 \x03(\x0b\x32\x12.onex.v1.Algorithm*}\n\x0c\x45xecutorKind\x12\x1d\n\x19\x45XECUTOR_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XECUTOR_KIND_THREADS\x10\x01\x12\x1b\n\x17\x45XECUTOR_KIND_PROCESSES\x10\x02\x12\x16\n\x12\x45XECUTOR_KIND_DASK\x10\x03*\x85\x01\n\rMergeStrategy\x12\x1e\n\x1aMERGE_STRATEGY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMERGE_STRATEGY_CONCATENATE\x10\x01\x12\x19\n\x15MERGE_STRATEGY_REDUCE\x10\x02\x12\x19\n\x15MERGE_STRATEGY_CUSTOM\x10\x03*\xb5\x01\n\x0cOutputFormat\x12\x1d\n\x19OUTPUT_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19OUTPUT_FORMAT_PASSTHROUGH\x10\x01\x12\x16\n\x12OUTPUT_FORMAT_JSON\x10\x02\x12\x17\n\x13OUTPUT_FORMAT_ARRAY\x10\x03\x12\x1b\n\x17OUTPUT_FORMAT_DATAFRAME\x10\x04\x12\x19\n\x15OUTPUT_FORMAT_PARQUET\x10\x05\x32\x88\x02\n\x0e\x43omputeService\x12Q\n\x0e\x45xecuteCompute\x12\x1e.onex.v1.ExecuteComputeRequest\x1a\x1f.onex.v1.ExecuteComputeResponse\x12P\n\rStreamCompute\x12\x1d.onex.v1.StreamComputeRequest\x1a\x1e.onex.v1.StreamComputeResponse0\x01\x12Q\n\x0eListAlgorithms\x12\x1e.onex.v1.ListAlgorithmsRequest\x1a\x1f.onex.v1.ListAlgorithmsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,12 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INPUTVALIDATION_RULESENTRY']._serialized_options = b'8\001'
   _globals['_COMPUTECONTRACT_METADATAENTRY']._loaded_options = None
   _globals['_COMPUTECONTRACT_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_EXECUTORKIND']._serialized_start=2626
-  _globals['_EXECUTORKIND']._serialized_end=2751
-  _globals['_MERGESTRATEGY']._serialized_start=2754
-  _globals['_MERGESTRATEGY']._serialized_end=2887
-  _globals['_OUTPUTFORMAT']._serialized_start=2890
-  _globals['_OUTPUTFORMAT']._serialized_end=3071
+  _globals['_COMPUTECONTRACT_INPUTSENTRY']._loaded_options = None
+  _globals['_COMPUTECONTRACT_INPUTSENTRY']._serialized_options = b'8\001'
+  _globals['_EXECUTORKIND']._serialized_start=2795
+  _globals['_EXECUTORKIND']._serialized_end=2920
+  _globals['_MERGESTRATEGY']._serialized_start=2923
+  _globals['_MERGESTRATEGY']._serialized_end=3056
+  _globals['_OUTPUTFORMAT']._serialized_start=3059
+  _globals['_OUTPUTFORMAT']._serialized_end=3240
   _globals['_ALGORITHMCONFIG']._serialized_start=118
   _globals['_ALGORITHMCONFIG']._serialized_end=221
   _globals['_PARALLELCONFIG']._serialized_start=223
@@ -61,29 +63,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTPUTTRANSFORMATION']._serialized_start=893
   _globals['_OUTPUTTRANSFORMATION']._serialized_end=954
   _globals['_COMPUTECONTRACT']._serialized_start=957
-  _globals['_COMPUTECONTRACT']._serialized_end=1396
-  _globals['_COMPUTECONTRACT_METADATAENTRY']._serialized_start=1349
-  _globals['_COMPUTECONTRACT_METADATAENTRY']._serialized_end=1396
-  _globals['_PERFORMANCEMETRICS']._serialized_start=1399
-  _globals['_PERFORMANCEMETRICS']._serialized_end=1582
-  _globals['_COMPUTEOUTPUT']._serialized_start=1585
-  _globals['_COMPUTEOUTPUT']._serialized_end=1772
-  _globals['_COMPUTEPROGRESS']._serialized_start=1775
-  _globals['_COMPUTEPROGRESS']._serialized_end=1951
-  _globals['_EXECUTECOMPUTEREQUEST']._serialized_start=1953
-  _globals['_EXECUTECOMPUTEREQUEST']._serialized_end=2020
-  _globals['_EXECUTECOMPUTERESPONSE']._serialized_start=2022
-  _globals['_EXECUTECOMPUTERESPONSE']._serialized_end=2086
-  _globals['_STREAMCOMPUTEREQUEST']._serialized_start=2088
-  _globals['_STREAMCOMPUTEREQUEST']._serialized_end=2154
-  _globals['_STREAMCOMPUTERESPONSE']._serialized_start=2156
-  _globals['_STREAMCOMPUTERESPONSE']._serialized_end=2277
-  _globals['_ALGORITHM']._serialized_start=2280
-  _globals['_ALGORITHM']._serialized_end=2533
-  _globals['_LISTALGORITHMSREQUEST']._serialized_start=2535
-  _globals['_LISTALGORITHMSREQUEST']._serialized_end=2558
-  _globals['_LISTALGORITHMSRESPONSE']._serialized_start=2560
-  _globals['_LISTALGORITHMSRESPONSE']._serialized_end=2624
-  _globals['_COMPUTESERVICE']._serialized_start=3074
-  _globals['_COMPUTESERVICE']._serialized_end=3338
+  _globals['_COMPUTECONTRACT']._serialized_end=1515
+  _globals['_COMPUTECONTRACT_METADATAENTRY']._serialized_start=1403
+  _globals['_COMPUTECONTRACT_METADATAENTRY']._serialized_end=1450
+  _globals['_COMPUTECONTRACT_INPUTSENTRY']._serialized_start=1452
+  _globals['_COMPUTECONTRACT_INPUTSENTRY']._serialized_end=1515
+  _globals['_PERFORMANCEMETRICS']._serialized_start=1518
+  _globals['_PERFORMANCEMETRICS']._serialized_end=1751
+  _globals['_COMPUTEOUTPUT']._serialized_start=1754
+  _globals['_COMPUTEOUTPUT']._serialized_end=1941
+  _globals['_COMPUTEPROGRESS']._serialized_start=1944
+  _globals['_COMPUTEPROGRESS']._serialized_end=2120
+  _globals['_EXECUTECOMPUTEREQUEST']._serialized_start=2122
+  _globals['_EXECUTECOMPUTEREQUEST']._serialized_end=2189
+  _globals['_EXECUTECOMPUTERESPONSE']._serialized_start=2191
+  _globals['_EXECUTECOMPUTERESPONSE']._serialized_end=2255
+  _globals['_STREAMCOMPUTEREQUEST']._serialized_start=2257
+  _globals['_STREAMCOMPUTEREQUEST']._serialized_end=2323
+  _globals['_STREAMCOMPUTERESPONSE']._serialized_start=2325
+  _globals['_STREAMCOMPUTERESPONSE']._serialized_end=2446
+  _globals['_ALGORITHM']._serialized_start=2449
+  _globals['_ALGORITHM']._serialized_end=2702
+  _globals['_LISTALGORITHMSREQUEST']._serialized_start=2704
+  _globals['_LISTALGORITHMSREQUEST']._serialized_end=2727
+  _globals['_LISTALGORITHMSRESPONSE']._serialized_start=2729
+  _globals['_LISTALGORITHMSRESPONSE']._serialized_end=2793
+  _globals['_COMPUTESERVICE']._serialized_start=3243
+  _globals['_COMPUTESERVICE']._serialized_end=3507
 # @@protoc_insertion_point(module_scope)

@@ -118,7 +118,7 @@ class OutputTransformation(_message.Message):
     def __init__(self, format: _Optional[_Union[OutputFormat, str]] = ...) -> None: ...
 
 class ComputeContract(_message.Message):
-    __slots__ = ("correlation_id", "input_data", "algorithm_config", "parallel_config", "input_validation", "output_transformation", "cache", "metadata")
+    __slots__ = ("correlation_id", "input_data", "algorithm_config", "parallel_config", "input_validation", "output_transformation", "cache", "metadata", "inputs")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,13 @@ class ComputeContract(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Payload
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_DATA_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_CONFIG_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +141,7 @@ class ComputeContract(_message.Message):
     OUTPUT_TRANSFORMATION_FIELD_NUMBER: _ClassVar[int]
     CACHE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     input_data: _common_pb2.Payload
     algorithm_config: AlgorithmConfig
@@ -142,23 +150,28 @@ class ComputeContract(_message.Message):
     output_transformation: OutputTransformation
     cache: _common_pb2.CacheConfig
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., algorithm_config: _Optional[_Union[AlgorithmConfig, _Mapping]] = ..., parallel_config: _Optional[_Union[ParallelConfig, _Mapping]] = ..., input_validation: _Optional[_Union[InputValidation, _Mapping]] = ..., output_transformation: _Optional[_Union[OutputTransformation, _Mapping]] = ..., cache: _Optional[_Union[_common_pb2.CacheConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    inputs: _containers.MessageMap[str, _common_pb2.Payload]
+    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., algorithm_config: _Optional[_Union[AlgorithmConfig, _Mapping]] = ..., parallel_config: _Optional[_Union[ParallelConfig, _Mapping]] = ..., input_validation: _Optional[_Union[InputValidation, _Mapping]] = ..., output_transformation: _Optional[_Union[OutputTransformation, _Mapping]] = ..., cache: _Optional[_Union[_common_pb2.CacheConfig, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., inputs: _Optional[_Mapping[str, _common_pb2.Payload]] = ...) -> None: ...
 
 class PerformanceMetrics(_message.Message):
-    __slots__ = ("execution_time", "data_size", "algorithm_type", "algorithm_version", "worker_count", "from_cache")
+    __slots__ = ("execution_time", "data_size", "algorithm_type", "algorithm_version", "worker_count", "from_cache", "peak_memory_bytes", "spilled_bytes")
     EXECUTION_TIME_FIELD_NUMBER: _ClassVar[int]
     DATA_SIZE_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_VERSION_FIELD_NUMBER: _ClassVar[int]
     WORKER_COUNT_FIELD_NUMBER: _ClassVar[int]
     FROM_CACHE_FIELD_NUMBER: _ClassVar[int]
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     execution_time: _duration_pb2.Duration
     data_size: int
     algorithm_type: str
     algorithm_version: str
     worker_count: int
     from_cache: bool
-    def __init__(self, execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., data_size: _Optional[int] = ..., algorithm_type: _Optional[str] = ..., algorithm_version: _Optional[str] = ..., worker_count: _Optional[int] = ..., from_cache: _Optional[bool] = ...) -> None: ...
+    peak_memory_bytes: int
+    spilled_bytes: int
+    def __init__(self, execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., data_size: _Optional[int] = ..., algorithm_type: _Optional[str] = ..., algorithm_version: _Optional[str] = ..., worker_count: _Optional[int] = ..., from_cache: _Optional[bool] = ..., peak_memory_bytes: _Optional[int] = ..., spilled_bytes: _Optional[int] = ...) -> None: ...
 
 class ComputeOutput(_message.Message):
     __slots__ = ("correlation_id", "processed_data", "performance_metrics", "output_schema")

@@ -24,6 +24,23 @@ class AggregationMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AGGREGATION_METHOD_MIN: _ClassVar[AggregationMethod]
     AGGREGATION_METHOD_MAX: _ClassVar[AggregationMethod]
     AGGREGATION_METHOD_VARIANCE: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_QUANTILES: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_DISTINCT: _ClassVar[AggregationMethod]
+    AGGREGATION_METHOD_TOP_K: _ClassVar[AggregationMethod]
+
+class WindowKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WINDOW_KIND_UNSPECIFIED: _ClassVar[WindowKind]
+    WINDOW_KIND_TUMBLING: _ClassVar[WindowKind]
+    WINDOW_KIND_SLIDING: _ClassVar[WindowKind]
+    WINDOW_KIND_SESSION: _ClassVar[WindowKind]
+
+class LateData(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATE_DATA_UNSPECIFIED: _ClassVar[LateData]
+    LATE_DATA_DROP: _ClassVar[LateData]
+    LATE_DATA_REFUSE: _ClassVar[LateData]
+    LATE_DATA_RETURN: _ClassVar[LateData]
 AGGREGATION_METHOD_UNSPECIFIED: AggregationMethod
 AGGREGATION_METHOD_SUM: AggregationMethod
 AGGREGATION_METHOD_AVERAGE: AggregationMethod
@@ -32,22 +49,77 @@ AGGREGATION_METHOD_CUSTOM: AggregationMethod
 AGGREGATION_METHOD_MIN: AggregationMethod
 AGGREGATION_METHOD_MAX: AggregationMethod
 AGGREGATION_METHOD_VARIANCE: AggregationMethod
+AGGREGATION_METHOD_QUANTILES: AggregationMethod
+AGGREGATION_METHOD_DISTINCT: AggregationMethod
+AGGREGATION_METHOD_TOP_K: AggregationMethod
+WINDOW_KIND_UNSPECIFIED: WindowKind
+WINDOW_KIND_TUMBLING: WindowKind
+WINDOW_KIND_SLIDING: WindowKind
+WINDOW_KIND_SESSION: WindowKind
+LATE_DATA_UNSPECIFIED: LateData
+LATE_DATA_DROP: LateData
+LATE_DATA_REFUSE: LateData
+LATE_DATA_RETURN: LateData
+
+class Aggregate(_message.Message):
+    __slots__ = ("name", "method", "field", "parameters", "reducer", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    REDUCER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    method: AggregationMethod
+    field: str
+    parameters: _struct_pb2.Struct
+    reducer: str
+    version: str
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[_Union[AggregationMethod, str]] = ..., field: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., reducer: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class WindowConfig(_message.Message):
+    __slots__ = ("kind", "time_field", "size", "slide", "gap", "offset", "allowed_lateness", "late_data")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    SLIDE_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_LATENESS_FIELD_NUMBER: _ClassVar[int]
+    LATE_DATA_FIELD_NUMBER: _ClassVar[int]
+    kind: WindowKind
+    time_field: str
+    size: _duration_pb2.Duration
+    slide: _duration_pb2.Duration
+    gap: _duration_pb2.Duration
+    offset: _duration_pb2.Duration
+    allowed_lateness: _duration_pb2.Duration
+    late_data: LateData
+    def __init__(self, kind: _Optional[_Union[WindowKind, str]] = ..., time_field: _Optional[str] = ..., size: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., slide: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., gap: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., offset: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., allowed_lateness: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., late_data: _Optional[_Union[LateData, str]] = ...) -> None: ...
 
 class ReductionConfig(_message.Message):
-    __slots__ = ("state_key", "aggregation_method", "reducer", "version", "field", "parameters")
+    __slots__ = ("state_key", "aggregation_method", "reducer", "version", "field", "parameters", "aggregates", "group_by", "window", "as_table")
     STATE_KEY_FIELD_NUMBER: _ClassVar[int]
     AGGREGATION_METHOD_FIELD_NUMBER: _ClassVar[int]
     REDUCER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATES_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    AS_TABLE_FIELD_NUMBER: _ClassVar[int]
     state_key: str
     aggregation_method: AggregationMethod
     reducer: str
     version: str
     field: str
     parameters: _struct_pb2.Struct
-    def __init__(self, state_key: _Optional[str] = ..., aggregation_method: _Optional[_Union[AggregationMethod, str]] = ..., reducer: _Optional[str] = ..., version: _Optional[str] = ..., field: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    aggregates: _containers.RepeatedCompositeFieldContainer[Aggregate]
+    group_by: _containers.RepeatedScalarFieldContainer[str]
+    window: WindowConfig
+    as_table: bool
+    def __init__(self, state_key: _Optional[str] = ..., aggregation_method: _Optional[_Union[AggregationMethod, str]] = ..., reducer: _Optional[str] = ..., version: _Optional[str] = ..., field: _Optional[str] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., aggregates: _Optional[_Iterable[_Union[Aggregate, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., window: _Optional[_Union[WindowConfig, _Mapping]] = ..., as_table: _Optional[bool] = ...) -> None: ...
 
 class FsmAction(_message.Message):
     __slots__ = ("action", "payload")
@@ -58,12 +130,44 @@ class FsmAction(_message.Message):
     def __init__(self, action: _Optional[str] = ..., payload: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class TransactionConfig(_message.Message):
-    __slots__ = ("state_keys", "rollback_on_error")
+    __slots__ = ("state_keys", "rollback_on_error", "parts", "commit_partially")
     STATE_KEYS_FIELD_NUMBER: _ClassVar[int]
     ROLLBACK_ON_ERROR_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_PARTIALLY_FIELD_NUMBER: _ClassVar[int]
     state_keys: _containers.RepeatedScalarFieldContainer[str]
     rollback_on_error: bool
-    def __init__(self, state_keys: _Optional[_Iterable[str]] = ..., rollback_on_error: _Optional[bool] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[TransactionPart]
+    commit_partially: bool
+    def __init__(self, state_keys: _Optional[_Iterable[str]] = ..., rollback_on_error: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[TransactionPart, _Mapping]]] = ..., commit_partially: _Optional[bool] = ...) -> None: ...
+
+class TransactionPart(_message.Message):
+    __slots__ = ("reduction_config", "fsm_action", "input_data")
+    REDUCTION_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    FSM_ACTION_FIELD_NUMBER: _ClassVar[int]
+    INPUT_DATA_FIELD_NUMBER: _ClassVar[int]
+    reduction_config: ReductionConfig
+    fsm_action: FsmAction
+    input_data: _common_pb2.Payload
+    def __init__(self, reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class TransactionPartOutput(_message.Message):
+    __slots__ = ("aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "error")
+    AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
+    STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_METRICS_FIELD_NUMBER: _ClassVar[int]
+    INTENTS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    BACKUP_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    aggregated_data: _common_pb2.Payload
+    state_metadata: StateMetadata
+    reduction_metrics: ReductionMetrics
+    intents: _containers.RepeatedCompositeFieldContainer[_intent_pb2.Intent]
+    state: _common_pb2.Payload
+    backup: BackupResult
+    error: _common_pb2.OnexError
+    def __init__(self, aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
 
 class StreamingConfig(_message.Message):
     __slots__ = ("enabled", "chunk_size")
@@ -117,7 +221,7 @@ class BackupResult(_message.Message):
     def __init__(self, location: _Optional[_Union[_common_pb2.PayloadLocation, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
 
 class ReducerContract(_message.Message):
-    __slots__ = ("correlation_id", "input_data", "reduction_config", "transaction_config", "streaming_config", "memory_management", "backup_config", "current_state", "fsm_action", "occurred_at", "action_id", "metadata", "resume_after", "resume_records")
+    __slots__ = ("correlation_id", "input_data", "reduction_config", "transaction_config", "streaming_config", "memory_management", "backup_config", "current_state", "fsm_action", "occurred_at", "action_id", "metadata", "resume_after", "resume_records", "watermark")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +243,7 @@ class ReducerContract(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     RESUME_AFTER_FIELD_NUMBER: _ClassVar[int]
     RESUME_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     input_data: _common_pb2.Payload
     reduction_config: ReductionConfig
@@ -153,7 +258,8 @@ class ReducerContract(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     resume_after: int
     resume_records: int
-    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., transaction_config: _Optional[_Union[TransactionConfig, _Mapping]] = ..., streaming_config: _Optional[_Union[StreamingConfig, _Mapping]] = ..., memory_management: _Optional[_Union[MemoryManagement, _Mapping]] = ..., backup_config: _Optional[_Union[BackupConfig, _Mapping]] = ..., current_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., resume_after: _Optional[int] = ..., resume_records: _Optional[int] = ...) -> None: ...
+    watermark: _timestamp_pb2.Timestamp
+    def __init__(self, correlation_id: _Optional[str] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., transaction_config: _Optional[_Union[TransactionConfig, _Mapping]] = ..., streaming_config: _Optional[_Union[StreamingConfig, _Mapping]] = ..., memory_management: _Optional[_Union[MemoryManagement, _Mapping]] = ..., backup_config: _Optional[_Union[BackupConfig, _Mapping]] = ..., current_state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., action_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., resume_after: _Optional[int] = ..., resume_records: _Optional[int] = ..., watermark: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class StateMetadata(_message.Message):
     __slots__ = ("previous_state", "new_state", "transition", "intents_emitted", "state_key", "final", "epoch")
@@ -174,19 +280,23 @@ class StateMetadata(_message.Message):
     def __init__(self, previous_state: _Optional[str] = ..., new_state: _Optional[str] = ..., transition: _Optional[str] = ..., intents_emitted: _Optional[int] = ..., state_key: _Optional[str] = ..., final: _Optional[bool] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class ReductionMetrics(_message.Message):
-    __slots__ = ("records_processed", "reduction_ratio", "state_size", "execution_time")
+    __slots__ = ("records_processed", "reduction_ratio", "state_size", "execution_time", "late_records", "rows")
     RECORDS_PROCESSED_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_RATIO_FIELD_NUMBER: _ClassVar[int]
     STATE_SIZE_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_TIME_FIELD_NUMBER: _ClassVar[int]
+    LATE_RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
     records_processed: int
     reduction_ratio: float
     state_size: int
     execution_time: _duration_pb2.Duration
-    def __init__(self, records_processed: _Optional[int] = ..., reduction_ratio: _Optional[float] = ..., state_size: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    late_records: int
+    rows: int
+    def __init__(self, records_processed: _Optional[int] = ..., reduction_ratio: _Optional[float] = ..., state_size: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., late_records: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class ReducerOutput(_message.Message):
-    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup")
+    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "parts", "late_data", "error")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
     STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +304,9 @@ class ReducerOutput(_message.Message):
     INTENTS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     BACKUP_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    LATE_DATA_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     aggregated_data: _common_pb2.Payload
     state_metadata: StateMetadata
@@ -201,7 +314,10 @@ class ReducerOutput(_message.Message):
     intents: _containers.RepeatedCompositeFieldContainer[_intent_pb2.Intent]
     state: _common_pb2.Payload
     backup: BackupResult
-    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ...) -> None: ...
+    parts: _containers.RepeatedCompositeFieldContainer[TransactionPartOutput]
+    late_data: _common_pb2.Payload
+    error: _common_pb2.OnexError
+    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[TransactionPartOutput, _Mapping]]] = ..., late_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
 
 class ExecuteReductionRequest(_message.Message):
     __slots__ = ("contract",)
@@ -224,24 +340,32 @@ class StreamReductionRequest(_message.Message):
     def __init__(self, contract: _Optional[_Union[ReducerContract, _Mapping]] = ..., chunk: _Optional[_Union[ReductionChunk, _Mapping]] = ...) -> None: ...
 
 class ReductionChunk(_message.Message):
-    __slots__ = ("sequence", "data")
+    __slots__ = ("sequence", "data", "watermark")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     data: _common_pb2.Payload
-    def __init__(self, sequence: _Optional[int] = ..., data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+    watermark: _timestamp_pb2.Timestamp
+    def __init__(self, sequence: _Optional[int] = ..., data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., watermark: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReductionProgress(_message.Message):
-    __slots__ = ("sequence", "records_processed", "memory_bytes", "state")
+    __slots__ = ("sequence", "records_processed", "memory_bytes", "state", "closed", "late_data", "watermark")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RECORDS_PROCESSED_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    LATE_DATA_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     records_processed: int
     memory_bytes: int
     state: _common_pb2.Payload
-    def __init__(self, sequence: _Optional[int] = ..., records_processed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
+    closed: _common_pb2.Payload
+    late_data: _common_pb2.Payload
+    watermark: _timestamp_pb2.Timestamp
+    def __init__(self, sequence: _Optional[int] = ..., records_processed: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., closed: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., late_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., watermark: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class StreamReductionResponse(_message.Message):
     __slots__ = ("progress", "output")

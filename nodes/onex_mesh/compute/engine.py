@@ -127,6 +127,8 @@ class ComputeEngine:
             raise ValidationError(
                 f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
             )
+        if contract.inputs:
+            raise ValidationError("inputs: is not built yet", violations=(("inputs", "is not built yet"),))
         algorithm = self._algorithms.get(config.algorithm_type, config.version)
         self._check_size(contract)
         key = self._results.key(contract, algorithm)

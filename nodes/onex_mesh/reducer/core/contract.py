@@ -112,6 +112,7 @@ def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
         found.append(
             ("transaction_config.state_keys", f"several states in one commit are not built yet: {', '.join(others)}")
         )
+    found.extend((field, "is not built yet") for field in _unbuilt_fields(contract))
     if contract.HasField("backup_config"):
         found.append(("backup_config", "is for direct calls with a transaction_config"))
     # Passed over, these would have chunks counted twice.
@@ -121,3 +122,17 @@ def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
         if getattr(contract, field)
     )
     return found
+
+
+def _unbuilt_fields(contract: reducer_pb2.ReducerContract) -> list[str]:
+    config, transaction = contract.reduction_config, contract.transaction_config
+    asked = {
+        "reduction_config.aggregates": bool(config.aggregates),
+        "reduction_config.group_by": bool(config.group_by),
+        "reduction_config.window": config.HasField("window"),
+        "reduction_config.as_table": config.as_table,
+        "watermark": contract.HasField("watermark"),
+        "transaction_config.parts": bool(transaction.parts),
+        "transaction_config.commit_partially": transaction.commit_partially,
+    }
+    return [field for field, is_asked in asked.items() if is_asked]
