@@ -10,7 +10,7 @@ from onex_mesh.runtime.errors import ReductionFailedError
 _CHARS_MAX = 500
 
 
-def failure_of(error: Exception, function: object, what: str) -> ReductionFailedError:
+def failure_of(error: BaseException, function: object, what: str) -> ReductionFailedError:
     """The error of the mesh for an exception of the application.
 
     Args:
@@ -26,7 +26,7 @@ def failure_of(error: Exception, function: object, what: str) -> ReductionFailed
     )
 
 
-def _place_in(error: Exception, function: object) -> str:
+def _place_in(error: BaseException, function: object) -> str:
     """The innermost line that belongs to the file of the function that was called."""
     code = getattr(function, "__code__", None)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

@@ -40,15 +40,31 @@ _SCALARS = (
 )
 
 
+_set = object.__setattr__
+
+
 class FrozenDict(Mapping[K, V], Generic[K, V]):
     """A mapping that cannot be changed, nor the plain values in it; a field type: `FrozenDict[str, int]`."""
 
     __slots__ = ("_hash", "_items")
 
+    _items: Mapping[K, V]
+    _hash: int | None
+
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
         # Frozen values have the same use as thawed ones: a list of V is not a V that a reducer may hold.
-        self._items = {key: cast("V", freeze(item)) for key, item in (items or {}).items()}
-        self._hash: int | None = None
+        frozen = {key: cast("V", freeze(item)) for key, item in (items or {}).items()}
+        _set(self, "_items", types.MappingProxyType(frozen))
+        _set(self, "_hash", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise TypeError("a FrozenDict cannot be changed; `|` makes another one")
+
+    def __delattr__(self, name: str) -> None:
+        raise TypeError("a FrozenDict cannot be changed")
+
+    def __reduce__(self) -> tuple[type[FrozenDict[K, V]], tuple[dict[K, V]]]:
+        return FrozenDict, (dict(self._items),)
 
     def __getitem__(self, key: K) -> V:
         return self._items[key]
@@ -60,12 +76,12 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
         return len(self._items)
 
     def __repr__(self) -> str:
-        return f"FrozenDict({self._items!r})"
+        return f"FrozenDict({dict(self._items)!r})"
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash(frozenset(self._items.items()))
-        return self._hash
+            _set(self, "_hash", hash(frozenset(self._items.items())))
+        return cast("int", self._hash)
 
     def __or__(self, other: Mapping[K, V]) -> FrozenDict[K, V]:
         """A new one with the items of both; those of `other` win."""
@@ -98,6 +114,28 @@ def freeze(value: object) -> object:
     return value
 
 
+def freeze_json(value: object) -> object:
+    """As `freeze`, of what is nothing but plain data.
+
+    Raises:
+        ValueError: A part of it could be changed, or has no order: a set, a bytearray, an object of any class.
+    """
+    frozen = freeze(value)
+    for part in _leaves(frozen):
+        if not isinstance(part, _SCALARS):
+            hint = ": sort it into a tuple" if isinstance(part, set | frozenset) else ""
+            raise ValueError(f"a {type(part).__name__} is not JSON{hint}")
+    return frozen
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, Mapping | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
 def thaw(value: object) -> object:
     """The plain JSON of frozen JSON.
 
@@ -113,7 +151,7 @@ def thaw(value: object) -> object:
     return value
 
 
-FrozenJson: TypeAlias = Annotated[object, AfterValidator(freeze), PlainSerializer(thaw)]
+FrozenJson: TypeAlias = Annotated[object, AfterValidator(freeze_json), PlainSerializer(thaw)]
 """A field of any JSON, frozen at every depth."""
 
 
@@ -138,15 +176,25 @@ def _mutable_part(annotation: object, path: str, seen: frozenset[type]) -> str |
         return f"{path}: {text}" if path else text
     if origin in (typing.Union, types.UnionType) or origin in (tuple, FrozenDict):
         return next(filter(None, (_mutable_part(arg, path, seen) for arg in args if arg is not Ellipsis)), None)
-    if isinstance(annotation, TypeVar):
-        return None
     if not isinstance(annotation, type):
         return f"{path}: {annotation}" if path else str(annotation)
     if issubclass(annotation, BaseModel):
         return None if annotation in seen else _mutable_field(annotation, path, seen | {annotation})
-    if issubclass(annotation, _SCALARS) or annotation is tuple:
+    if issubclass(annotation, enum.Enum):
+        return _mutable_member(annotation, path)
+    if issubclass(annotation, _SCALARS):
         return None
+    if annotation is tuple:
+        return f"{path}: tuple, whose items may be anything: tuple[str, ...]"
     return f"{path}: {annotation.__name__}" if path else annotation.__name__
+
+
+def _mutable_member(kind: type[enum.Enum], path: str) -> str | None:
+    """Of an enum, whose members hold what the application gave them."""
+    for member in kind:
+        if any(not isinstance(part, _SCALARS) for part in _leaves(member.value)):
+            return f"{path}: {kind.__name__}.{member.name} is a {type(member.value).__name__}"
+    return None
 
 
 def _mutable_field(model: type[BaseModel], path: str, seen: frozenset[type]) -> str | None:

@@ -6,6 +6,7 @@ and random numbers; the check at registration and the comparison of two runs are
 
 from __future__ import annotations
 
+import decimal
 import sys
 import threading
 from types import TracebackType
@@ -14,10 +15,15 @@ from typing import Self
 from onex_mesh.runtime.errors import PurityViolationError
 
 # time.sleep is audited from Python 3.13 on.
-_EVENTS = frozenset({"open", "time.sleep", "_thread.start_new_thread", "_thread.start_joinable_thread"})
+_EVENTS = frozenset(
+    {
+        "open", "time.sleep", "_thread.start_new_thread", "_thread.start_joinable_thread", "builtins.input",
+        "builtins.breakpoint", "sys.settrace", "sys.setprofile", "sys.addaudithook", "sys._current_frames",
+    }
+)  # fmt: skip
 _FAMILY_NAMES = """
     os socket subprocess shutil tempfile sqlite3 urllib http smtplib ftplib poplib imaplib nntplib telnetlib ctypes
-    signal pty fcntl mmap glob pathlib webbrowser resource syslog winreg msvcrt _winapi
+    signal pty fcntl mmap glob pathlib webbrowser resource syslog winreg msvcrt _winapi dbm pickle marshal gc
 """
 _FAMILIES = frozenset(_FAMILY_NAMES.split())
 _IMPORT_MACHINERY = "<frozen importlib"
@@ -34,15 +40,30 @@ _watch = _Watch()
 _installed = threading.Lock()
 
 
+# The default of Python: what the application or a thread has set must not change what a transition computes.
+_DECIMALS = decimal.Context(
+    prec=28,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999999,
+    Emax=999999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+
+
 class Guard:
     """A `with` block in which this thread must touch nothing outside of itself. Not for `await`: it holds the thread.
+
+    Decimals are computed with 28 digits in it, whatever context the thread has.
 
     Raises:
         PurityViolationError: At its end, or at once inside, when something was touched; also if the code inside caught
             the error.
     """
 
-    __slots__ = ("_what",)
+    __slots__ = ("_decimals", "_what")
 
     def __init__(self, what: str) -> None:
         """A block.
@@ -54,6 +75,8 @@ class Guard:
 
     def __enter__(self) -> Self:
         install()
+        self._decimals = decimal.getcontext()
+        decimal.setcontext(_DECIMALS.copy())
         _watch.depth += 1
         return self
 
@@ -61,6 +84,7 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _watch.depth -= 1
+        decimal.setcontext(self._decimals)
         touched, _watch.touched = _watch.touched, None
         if touched is not None:
             event = str(touched.error_context["event"])

@@ -14,11 +14,11 @@ from onex_mesh.reducer.core.failure import failure_of
 from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.core.guard import Guard
 from onex_mesh.reducer.core.intent import Intent
+from onex_mesh.reducer.core.runs import check_untouched, compare_runs
 from onex_mesh.reducer.core.transition import Call, Next, Transition
 from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import (
     OnexError,
-    PurityViolationError,
     ReductionFailedError,
     StateConsistencyError,
     TransitionRefusedError,
@@ -78,9 +78,12 @@ def apply_action(
     state = fsm.initial if current is None else read_state(fsm.model, current)
     previous = fsm.status_of(state)
     transition, value = _chosen(candidates, state, previous, action, payload, context)
+    if not twice:
+        return _run(fsm, transition, state, previous, value, context)
+    given = write_model(state)
     applied = _run(fsm, transition, state, previous, value, context)
-    if twice:
-        _compare(applied, _run(fsm, transition, state, previous, value, context), transition)
+    check_untouched(transition, given, write_model(state))
+    compare_runs(transition, applied, _run(fsm, transition, state, previous, value, context))
     return applied
 
 
@@ -160,7 +163,8 @@ def _run(
         )
     if status != previous:
         new_state, intents = _crossed(fsm, state, new_state, intents, ctx)
-    return Applied(new_state, _document(fsm, new_state, what), intents, previous, status, status in fsm.final)
+    document, new_state = _stored(fsm, new_state, what)
+    return Applied(new_state, document, intents, previous, status, status in fsm.final)
 
 
 def _crossed(
@@ -190,9 +194,10 @@ def _called(what: str, call: Call, state: BaseModel, payload: object, ctx: Reduc
     try:
         with Guard(what):
             return call(state, payload, ctx)
-    except OnexError:
+    except (OnexError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
+        # A SystemExit of the application must not end the node.
         raise failure_of(error, call.function, what) from error
 
 
@@ -215,33 +220,10 @@ def _parts(result: object, fsm: Fsm, what: str, call: Call) -> tuple[BaseModel, 
     return state, tuple(intents)
 
 
-def _document(fsm: Fsm, state: BaseModel, what: str) -> dict[str, object]:
-    """The state as plain JSON, which can be read again: `model_copy(update=…)` checks nothing."""
+def _stored(fsm: Fsm, state: BaseModel, what: str) -> tuple[dict[str, object], BaseModel]:
+    """The state as plain JSON, and read from it again: `model_copy(update=…)` and `model_construct` check nothing."""
     try:
         document = write_model(state)
     except ValueError as error:
         raise StateConsistencyError(f"{what} left a state that cannot be stored: {error}") from None
-    read_state(fsm.model, document, f"{what} left a state")
-    return document
-
-
-def _compare(first: Applied, second: Applied, transition: Transition) -> None:
-    for part, one, other in (
-        ("state", first.document, second.document),
-        ("intents", first.intents, second.intents),
-    ):
-        if one != other:
-            raise PurityViolationError(
-                f"{place_of(transition.call.function)}: two runs of {transition.action} differ in {part}: "
-                f"{_difference(one, other)}",
-                error_context={"action": transition.action, "part": part},
-            )
-
-
-def _difference(one: object, other: object) -> str:
-    """The first field that differs, or both values."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in one:
-            if one[key] != other.get(key):
-                return f"{key} is {one[key]!r} and then {other.get(key)!r}"
-    return f"{one!r} and then {other!r}"[:300]
+    return document, read_state(fsm.model, document, f"{what} left a state")

@@ -1,37 +1,26 @@
 """The first check of purity: what a function says it would do, read from its bytecode when it is registered (R47).
 
-It follows global names, closures, attribute chains such as `datetime.datetime.now`, and the application's own functions
-that are called. What it cannot see is listed in docs/reducer.md; the guard that runs with a transition and, in
-development, running each transition twice see some of that.
+It follows global names, closures, attribute chains such as `datetime.datetime.now`, what immutable values hold, and the
+application's own functions and classes that are used. What it cannot see is listed in docs/reducer.md; the guard that
+runs with a transition and, in development, running each transition twice see some of that.
 """
 
 from __future__ import annotations
 
 import builtins
-import collections
-import collections.abc
-import dis
-import inspect
-import random
-import sys
-import sysconfig
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from onex_mesh.reducer.core.impure import IMPURE_MODULES, IMPURE_NAMES, PROCESS, RANDOM
-from onex_mesh.reducer.core.set_order import order_of_sets_used
+from onex_mesh.reducer.core.judged import inside_of, is_own, reason_against
+from onex_mesh.reducer.core.set_order import Finding, findings_of
+from onex_mesh.reducer.core.uses import Scope, Use, function_in, names_read, uses_of
+from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import PurityViolationError
-
-_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"})
-_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
-_WRITES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
-_STATE_WRITES = frozenset({"STORE_ATTR", "DELETE_ATTR"})
-_MUTABLE = (list, dict, set, bytearray, collections.deque, collections.abc.Iterator)
-_MISSING = object()
 
 
 def check_function(function: object) -> None:
@@ -40,164 +29,167 @@ def check_function(function: object) -> None:
     Raises:
         PurityViolationError: With file and line of what it would do.
     """
-    _Check().function(function)
+    check = _Check()
+    check.function(function)
+    check.members()
 
 
 def check_model(model: type[BaseModel]) -> None:
-    """Refuses a model whose own methods, validators and properties are plainly not pure.
+    """Refuses a model whose methods, validators, properties and defaults, or those of its fields' models, are plainly
+    not pure.
 
     Raises:
         PurityViolationError: With file and line of what they would do.
     """
     check = _Check()
-    for base in model.__mro__:
-        if _is_own(base.__module__):
-            for member in vars(base).values():
-                check.function(_function_in(member))
+    check.model(model)
+    check.members()
 
 
 @dataclass(slots=True)
 class _Check:
-    """One check, over all functions that it reaches."""
+    """One check, over everything that it reaches."""
 
-    seen: set[types.CodeType] = field(default_factory=set)
+    seen: dict[int, object] = field(default_factory=dict)
+    """What was looked at, by identity; kept, so that no other object gets the same."""
+    ordered: set[tuple[types.CodeType, frozenset[str]]] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    classes: list[type] = field(default_factory=list)
 
-    def function(self, function: object) -> None:
-        """Checks a function and what it calls of the application."""
-        # What dataclasses and pydantic generate has no source, or is theirs.
-        if isinstance(function, types.FunctionType) and _is_own(function.__globals__.get("__name__")):
-            if function.__code__ not in self.seen:
-                self.order(function)
-            names = {**vars(builtins), **function.__globals__, **_closure(function)}
-            self.code(function.__code__, names)
-
-    def order(self, function: types.FunctionType) -> None:
-        """Refuses what depends on the order of a set."""
-        found = order_of_sets_used(function)
-        if found is not None:
-            place = f"{function.__code__.co_filename}:{found[0]}"
-            raise _violation(place, function.__name__, f"{found[1]}, whose order {PROCESS}: sort it")
-
-    def code(self, code: types.CodeType, names: Mapping[str, object]) -> None:
-        """Checks the bytecode of a function and of those inside of it."""
-        if code in self.seen:
+    def function(self, function: object, owner: str = "") -> None:
+        """Checks a function and what it uses of the application."""
+        if not isinstance(function, types.FunctionType) or not self._is_new(function):
             return
-        self.seen.add(code)
-        for use in _uses(code, names):
-            self.use(use)
+        if is_own(function.__globals__.get("__name__")):
+            self.order(function, frozenset())
+            names = {**vars(builtins), **function.__globals__}
+            self.code(function.__code__, Scope(names, _closure(function), owner))
+        for value in inside_of(function):
+            self.value(value, Use(function.__name__, place_of(function), value))
+
+    def order(self, function: types.FunctionType, sets: frozenset[str]) -> None:
+        """Refuses what depends on the order of a set; `sets` are the parameters that are known to be some."""
+        if (function.__code__, sets) in self.ordered:
+            return
+        self.ordered.add((function.__code__, sets))
+        found, given = findings_of(function, sets)
+        for finding in found:
+            raise _violation(_place(function, finding), function.__name__, finding.text)
+        for callee, parameters in given:
+            self.order(callee, parameters)
+
+    def code(self, code: types.CodeType, scope: Scope) -> None:
+        """Checks the bytecode of a function and of those inside of it."""
+        self.attributes |= names_read(code)
+        for use in uses_of(code, scope):
+            if use.value is hash and code.co_name == "__hash__":
+                # What an object answers to `hash` stays within the process, as the order of sets must.
+                continue
+            if use.reason:
+                raise _violation(use.place, use.name, use.reason)
+            self.value(use.value, use)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                self.code(constant, names)
+                self.code(constant, scope)
 
-    def use(self, use: _Use) -> None:
-        """Judges one thing that a function uses."""
-        reason = use.reason or _judge(use.value)
+    def value(self, value: object, use: Use) -> None:
+        """Judges something that is used, and what it holds."""
+        reason = reason_against(value)
         if reason:
             raise _violation(use.place, use.name, reason)
-        target = inspect.unwrap(use.value) if callable(use.value) else use.value
-        if isinstance(target, types.MethodType):
-            target = target.__func__
-        self.function(target)
+        if isinstance(value, types.FunctionType):
+            self.function(value)
+        elif isinstance(value, type):
+            self.made(value)
+        elif self._is_new(value):
+            self.made(type(value))
+            for part in inside_of(value):
+                self.value(part, use)
+
+    def made(self, kind: type) -> None:
+        """Remembers a class of the application whose objects are used."""
+        if is_own(kind.__module__) and kind not in self.classes:
+            self.classes.append(kind)
+            self.made(type(kind))
+            if issubclass(kind, BaseModel):
+                self.model(kind)
+            for row in fields(kind) if is_dataclass(kind) else ():
+                self.value(row.default_factory, Use(f"{kind.__name__}.{row.name}", place_of(kind), row))
+
+    def members(self) -> None:
+        """Checks the methods, of classes whose objects are used, that something reached may call by their names."""
+        before = -1
+        while before < len(self.seen):
+            before = len(self.seen)
+            for kind in self.classes:
+                for name, member in _own_members(kind):
+                    function = function_in(member)
+                    if function is None and name in self.attributes and not name.startswith("_"):
+                        self.value(member, Use(f"{kind.__name__}.{name}", place_of(kind), member))
+                    elif name in self.attributes or (name.startswith("_") and name.endswith("_")):
+                        self.function(function, _owner_in(function, member))
+
+    def model(self, model: type[BaseModel]) -> None:
+        """Checks what runs when a model is read, made and written, and the models of its fields."""
+        if not self._is_new(model):
+            return
+        for _, member in _own_members(model):
+            self.function(function_in(member))
+        for name, info in model.model_fields.items():
+            use = Use(f"{model.__name__}.{name}", place_of(model), info)
+            for value in _functions_of(info):
+                try:
+                    self.value(value, use)
+                except PurityViolationError as error:
+                    # What stands in an annotation that is a text has no place of its own.
+                    text = error.error_context if str(error.error_context["place"]).startswith("<") else {}
+                    if not text:
+                        raise
+                    raise _violation(use.place, str(text["name"]), str(text["reason"])) from None
+            for kind in _classes_in(info.annotation):
+                if issubclass(kind, BaseModel):
+                    self.model(kind)
+                else:
+                    self.made(kind)
+
+    def _is_new(self, value: object) -> bool:
+        if id(value) in self.seen:
+            return False
+        self.seen[id(value)] = value
+        return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """One use of something from outside of a function."""
-
-    name: str
-    place: str
-    value: object
-    reason: str = ""
-
-
-def _uses(code: types.CodeType, names: Mapping[str, object]) -> Iterator[_Use]:
-    line = code.co_firstlineno
-    chain, value, at = "", _MISSING, line
-    for instruction in dis.get_instructions(code):
-        line = (instruction.positions.lineno if instruction.positions else None) or line
-        operation, argument = instruction.opname, instruction.argval
-        if operation == "EXTENDED_ARG":
-            # The first half of an instruction with a large argument.
-            continue
-        if operation in _ATTRIBUTES and value is not _MISSING:
-            # As far as the chain can be followed without running anything: through modules and classes.
-            further = _attribute(value, str(argument))
-            chain, value = f"{chain}.{argument}", value if further is _MISSING else further
-            continue
-        if value is not _MISSING:
-            yield _Use(chain, f"{code.co_filename}:{at}", value)
-        chain, value, at = "", _MISSING, line
-        place = f"{code.co_filename}:{line}"
-        if operation in _LOADS:
-            chain, value = str(argument), names.get(str(argument), _MISSING)
-        elif operation in _WRITES:
-            yield _Use(f"global {argument}", place, None, "changes a global")
-        elif operation == "STORE_DEREF" and argument in code.co_freevars:
-            yield _Use(f"nonlocal {argument}", place, None, "changes a variable of another function")
-        elif operation in _STATE_WRITES:
-            yield _Use(f".{argument} = …", place, None, "changes something in place")
-        elif operation == "IMPORT_NAME":
-            yield _Use(f"import {argument}", place, None, _judge_module(str(argument)))
+def _own_members(kind: type) -> Iterator[tuple[str, object]]:
+    """Names and members of a class and its bases, as far as the application wrote them."""
+    for base in kind.__mro__:
+        if is_own(base.__module__):
+            for name, member in vars(base).items():
+                code = getattr(member, "__code__", None)
+                # What a dataclass generates is no text of the application's.
+                if not (is_dataclass(base) and code is not None and code.co_filename == "<string>"):
+                    yield name, member
 
 
-def _attribute(value: object, name: str) -> object:
-    """What an attribute is: whatever `value` is, looked up without running its code."""
-    if isinstance(value, types.ModuleType):
-        found = vars(value).get(name, _MISSING)
-        return sys.modules.get(f"{value.__name__}.{name}", _MISSING) if found is _MISSING else found
-    if isinstance(value, type):
-        try:
-            member = inspect.getattr_static(value, name)
-        except AttributeError:
-            return _MISSING
-        if isinstance(member, types.ClassMethodDescriptorType):
-            return getattr(value, name)
-        return _function_in(member) or member
-    return _MISSING
-
-
-def _judge(value: object) -> str:
-    """Why something must not be used by pure code; empty if nothing is known against it."""
-    if isinstance(value, types.ModuleType):
-        return _judge_module(value.__name__)
-    if isinstance(value, _MUTABLE):
-        return f"is a {type(value).__name__} outside of the function, which could change: use a tuple or FrozenDict"
-    owner = getattr(value, "__self__", None)
-    if isinstance(value, random.Random) or isinstance(owner, random.Random):
-        return RANDOM
-    qualified = _qualified_name(value, owner)
-    if qualified in IMPURE_NAMES:
-        return IMPURE_NAMES[qualified]
-    module = qualified.rpartition(".")[0] if callable(value) else type(value).__module__
-    # Exceptions, and types that only describe, come from such modules too and do nothing.
-    if isinstance(value, type) and issubclass(value, BaseException):
+def _owner_in(function: object, member: object) -> str:
+    """The name of the parameter that holds the object of a method."""
+    code = getattr(function, "__code__", None)
+    if isinstance(member, staticmethod | classmethod) or code is None or not code.co_argcount:
         return ""
-    return _judge_module(module)
+    return str(code.co_varnames[0])
 
 
-def _judge_module(name: str) -> str:
-    parts = name.split(".")
-    return next((IMPURE_MODULES[key] for key in (".".join(parts[:2]), parts[0]) if key in IMPURE_MODULES), "")
+def _functions_of(info: FieldInfo) -> Iterator[object]:
+    """What pydantic calls for a field: the factory of its default, and validators in its annotation."""
+    yield info.default_factory
+    for part in info.metadata:
+        yield getattr(part, "func", None)
 
 
-def _qualified_name(value: object, owner: object) -> str:
-    if not callable(value):
-        return ""
-    if isinstance(owner, type):
-        return f"{owner.__module__}.{owner.__qualname__}.{getattr(value, '__name__', '')}"
-    module = getattr(value, "__module__", None) or getattr(type(value), "__module__", "")
-    name = f"{module}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    # open is io.open to Python, but everybody knows it as a builtin.
-    return "builtins.open" if name in ("_io.open", "io.open") else name
-
-
-def _function_in(member: object) -> object:
-    """The function behind a static, class or cached method, property or validator; None if there is none."""
-    for attribute in ("__func__", "fget", "wrapped", "func"):
-        inner = inspect.getattr_static(member, attribute, None)
-        if inner is not None and not isinstance(member, types.FunctionType):
-            return _function_in(getattr(member, attribute))
-    return member if isinstance(member, types.FunctionType) else None
+def _classes_in(annotation: object) -> Iterator[type]:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _classes_in(argument)
 
 
 def _closure(function: types.FunctionType) -> dict[str, object]:
@@ -212,20 +204,8 @@ def _closure(function: types.FunctionType) -> dict[str, object]:
     return found
 
 
-_LIBRARIES = tuple(
-    Path(path).resolve() for path in {sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")} if path
-)
-
-
-def _is_own(module: str | None) -> bool:
-    """Whether a module belongs to the application: not to Python, an installed package or the mesh."""
-    if module is None or module.partition(".")[0] in ("onex_mesh", "onex_lease", "onex", "pydantic", "builtins"):
-        return False
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        return module == "__main__"
-    path = Path(file).resolve()
-    return "site-packages" not in path.parts and not any(path.is_relative_to(library) for library in _LIBRARIES)
+def _place(function: types.FunctionType, finding: Finding) -> str:
+    return f"{function.__code__.co_filename}:{finding.line}"
 
 
 def _violation(place: str, name: str, reason: str) -> PurityViolationError:
