@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onex_mesh.app import App, ValidationError
 from onex_mesh.reducer.core import Fsm, IntentType, Priority, ReducerContext
 from onex_mesh.reducer.core.declarative.build import machine_of, read_machine
-from onex_mesh.reducer.core.freeze import freeze
+from onex_mesh.reducer.core.freeze import freeze, thaw
 from onex_mesh.reducer.core.machine import Applied, apply_action
 from onex_mesh.reducer.core.wire import intent_messages
 from onex_mesh.runtime.document import parse_document
@@ -247,6 +247,94 @@ def test_every_type_has_its_natural_default() -> None:
     for field, wrong in (("text", "abcd"), ("whole", 10), ("kind", "c"), ("when", "2026-01-01T00:00:00"), ("more", 1)):
         with pytest.raises(StateConsistencyError, match=field):
             applied(fsm, "KEEP", None, {**state, field: wrong})
+
+
+PATHS = """
+name: paths
+initial: S
+states: [S, T]
+final: [T]
+types:
+  Part: {name: string, at: timestamp, size: {type: double, default: 0}, tags: {type: list(string), default: []}}
+  Whole: {part: Part, spare: 'Part?', note: 'string?', more: json}
+data:
+  text: string
+  whole: int
+  real: double
+  yes: bool
+  money: decimal
+  when: timestamp?
+  note: string?
+  any: json
+  parts: list(Part)
+  reals: list(double)
+  by: map(Part)
+  counts: map(int)
+transitions:
+  - action: TELL
+    from: S
+    payload: Whole
+    intents:
+      - {type: custom, custom_type: tell, target: t, payload: {short: "${PATH}", long: "${(PATH)}"}}
+  - {action: STOP, from: S, to: T}
+"""
+PARTS = st.fixed_dictionaries(
+    {
+        "name": st.text(max_size=3),
+        "at": st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T01:02:03.5+02:00", "1969-12-31T23:59:59.000001Z"]),
+    },
+    optional={"size": st.sampled_from([0, 1, 2.0, 2.5, -1e300]), "tags": st.lists(st.text(max_size=2), max_size=2)},
+)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from([2.0, 0.5]) | st.text(max_size=2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+)
+STATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.text(max_size=3),
+        "whole": st.integers(-(2**53), 2**53),
+        "real": st.sampled_from([0, 2.0, 2.5]),
+        "yes": st.booleans(),
+        "money": st.sampled_from(["0", "1.50", "1E+3"]),
+        "when": PARTS.map(lambda part: part["at"]),
+        "note": st.none() | st.text(max_size=2),
+        "any": ANY,
+        "parts": st.lists(PARTS, max_size=2),
+        "reals": st.lists(st.sampled_from([1.0, 0.5]), max_size=2),
+        "counts": st.dictionaries(st.text(max_size=2), st.integers(0, 9)),
+        "by": st.dictionaries(st.text(max_size=2), PARTS, max_size=2),
+    },
+)
+WHOLES = st.fixed_dictionaries({"part": PARTS, "more": ANY}, optional={"spare": PARTS, "note": st.text(max_size=2)})
+FIELDS = ("text", "whole", "real", "yes", "money", "when", "note", "any", "parts", "reals", "by", "counts", "status")
+TELLING = {
+    path: machine(PATHS.replace("PATH", path))
+    for path in [
+        "state",
+        "next",
+        "payload",
+        "ctx.now",
+        "ctx.action_id",
+        "payload.part",
+        "payload.part.at",
+        "payload.part.size",
+        "payload.spare",
+        "payload.spare.name",
+        "payload.note",
+        "payload.more",
+        *(f"state.{name}" for name in FIELDS),
+    ]
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(TELLING)), STATES, WHOLES)
+def test_a_path_is_what_cel_would_say(path: str, state: dict[str, object], payload: dict[str, object]) -> None:
+    """R48: what only follows a path is read from the document and not by CEL; of every type both give the same."""
+    result = apply_action(TELLING[path], {"status": "S", **state}, "TELL", payload, context)
+    told = result.intents[0].payload
+    assert json.dumps(thaw(told["short"])) == json.dumps(thaw(told["long"]))
 
 
 def test_functions_derive_from_the_action() -> None:

@@ -10,7 +10,7 @@ import types
 import typing
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Generic, TypeAlias, TypeVar, cast
+from typing import Annotated, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.functional_serializers import PlainSerializer
@@ -49,13 +49,12 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
     __slots__ = ("_hash", "_items")
 
     _items: Mapping[K, V]
-    _hash: int | None
+    _hash: int
 
     def __init__(self, items: Mapping[K, V] | None = None) -> None:
         # Frozen values have the same use as thawed ones: a list of V is not a V that a reducer may hold.
-        frozen = {key: cast("V", freeze(item)) for key, item in (items or {}).items()}
+        frozen = {key: item if type(item) in _JSON_SCALARS else freeze(item) for key, item in (items or {}).items()}
         _set(self, "_items", types.MappingProxyType(frozen))
-        _set(self, "_hash", None)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise TypeError("a FrozenDict cannot be changed; `|` makes another one")
@@ -79,9 +78,12 @@ class FrozenDict(Mapping[K, V], Generic[K, V]):
         return f"FrozenDict({dict(self._items)!r})"
 
     def __hash__(self) -> int:
-        if self._hash is None:
+        try:
+            return self._hash
+        except AttributeError:
+            # Asked for the first time.
             _set(self, "_hash", hash(frozenset(self._items.items())))
-        return cast("int", self._hash)
+            return self._hash
 
     def __or__(self, other: Mapping[K, V]) -> FrozenDict[K, V]:
         """A new one with the items of both; those of `other` win."""
@@ -110,7 +112,7 @@ def freeze(value: object) -> object:
         assert isinstance(value, Mapping)
         return FrozenDict(value)
     if isinstance(value, list | tuple):
-        return tuple([freeze(item) for item in value])
+        return tuple([item if type(item) in _JSON_SCALARS else freeze(item) for item in value])
     return value
 
 

@@ -42,6 +42,7 @@ class Fsm:
         transitions: By action, in the order of the class.
         entries: What happens when a state is entered from another one, by its value.
         exits: What happens when a state is left for another one, by its value.
+        is_checked: Whether every state that its functions return has been checked by the model.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Fsm:
     transitions: Mapping[str, tuple[Transition, ...]]
     entries: Mapping[str, Call] = field(default_factory=dict)
     exits: Mapping[str, Call] = field(default_factory=dict)
+    is_checked: bool = False
 
     @classmethod
     def from_class(cls, definition: type, *, name: str = "", version: str = "1.0.0", description: str = "") -> Fsm:

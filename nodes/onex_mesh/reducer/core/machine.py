@@ -226,4 +226,4 @@ def _stored(fsm: Fsm, state: BaseModel, what: str) -> tuple[dict[str, object], B
         document = write_model(state)
     except ValueError as error:
         raise StateConsistencyError(f"{what} left a state that cannot be stored: {error}") from None
-    return document, read_state(fsm.model, document, f"{what} left a state")
+    return document, state if fsm.is_checked else read_state(fsm.model, document, f"{what} left a state")

@@ -91,6 +91,7 @@ class _Builder:
             transitions=transitions,
             entries=entries,
             exits=exits,
+            is_checked=True,
         )
         self._refuse_findings(analysed(fsm))
         return fsm

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Context, Decimal, DecimalException, InvalidOperation
+from typing import cast
 
 from cel_expr_python import cel
 
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.declarative.schema import PACKAGE, Schema
+from onex_mesh.reducer.core.declarative.schema import PACKAGE, Plain, Schema
+from onex_mesh.reducer.core.declarative.scope import Scope
 from onex_mesh.reducer.core.declarative.types import FieldType, Kind
 from onex_mesh.runtime.cel_environment import typed_environment
 from onex_mesh.runtime.errors import ReductionFailedError
@@ -22,7 +24,7 @@ _STRINGS = cel.Type.List(_STRING)
 # Its own: what the application sets as the precision of its decimals must not change what a file computes.
 _DECIMALS = Context(prec=28)
 _BOUND_MAX = 2**53
-_STRING_LITERAL = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_PATH = re.compile(r"(?:state|payload|ctx|next)(?:\.[A-Za-z_]\w*)*")
 
 _context: ContextVar[ReducerContext] = ContextVar("reducer context of the expression that is evaluated")
 
@@ -39,22 +41,27 @@ class Program:
         source: As it was written.
         type: What it gives.
         place: "file:line" where it stands.
+        path: The names that it follows, if it does nothing else and its value can be read from a document.
     """
 
     source: str
     type: cel.Type
     place: str
+    path: tuple[str, ...]
     _expression: cel.Expression
+    _schema: Schema
+    _reads: frozenset[str]
+    _field: Plain | None
 
-    def evaluate(self, variables: Mapping[str, object], context: ReducerContext) -> object:
+    def evaluate(self, scope: Scope) -> object:
         """Its value, as CEL gives it.
 
         Raises:
             ReductionFailedError: It failed: an index out of range, a division by zero, …
         """
-        token = _context.set(context)
+        token = _context.set(scope.context)
         try:
-            result = self._expression.eval(data=dict(variables))
+            result = self._expression.eval(data=scope.values(self._reads))
             value: object = result.plain_value()
         except RuntimeError as error:
             raise self._failed(error) from error
@@ -63,6 +70,22 @@ class Program:
         if result.type() == cel.Type.ERROR:
             raise self._failed(value)
         return value
+
+    def plain(self, scope: Scope) -> object:
+        """Its value as plain JSON.
+
+        Raises:
+            ReductionFailedError: It failed, or gave what cannot be JSON.
+        """
+        if self._field is not None:
+            value: object = scope.document(self.path[0])
+            for name in self.path[1:]:
+                value = cast("Mapping[str, object]", value)[name]
+            return self._field(value)
+        try:
+            return self._schema.plain(self.evaluate(scope))
+        except ValueError as error:
+            raise self._failed(error) from error
 
     def _failed(self, why: object) -> ReductionFailedError:
         text = f"{self.place}: {self.source}: {first_line(why)}"
@@ -79,6 +102,7 @@ class Language:
 
     def __init__(self, schema: Schema, variables: Mapping[str, cel.Type]) -> None:
         self._schema = schema
+        self._variables = variables
         self._environment = typed_environment(variables, messages=schema.pool, package=PACKAGE, functions=_functions())
 
     def compile(self, source: str, place: str) -> Program:
@@ -91,7 +115,13 @@ class Language:
             expression = self._environment.compile(source)
         except RuntimeError as error:
             raise ExpressionError(f"{source}: {first_line(error)}") from error
-        return Program(source, expression.return_type(), place, expression)
+        path = tuple(source.strip().split(".")) if _PATH.fullmatch(source.strip()) else ()
+        record = self._variables[path[0]].name().removeprefix(f"{PACKAGE}.") if path else ""
+        read = self._schema.plain_field(record, path[1:]) if record in self._schema else None
+        kind = expression.return_type()
+        # By the text, so rather one too many: a message that nobody reads costs time only.
+        reads = frozenset(name for name in self._variables if re.search(rf"\b{name}\b", source))
+        return Program(source, kind, place, path, expression, self._schema, reads, read)
 
     def condition(self, source: str, place: str) -> Program:
         """An expression that says yes or no.
@@ -132,12 +162,6 @@ class Language:
         if not type_name(program.type).startswith("list"):
             raise ExpressionError(f"{source}: gives {type_name(program.type)}; for_each takes a list")
         return self.compile(f"({source})[0]", place).type
-
-
-def variables_read(source: str) -> frozenset[str]:
-    """The names at the roots of an expression, as far as its text tells."""
-    bare = _STRING_LITERAL.sub("''", source)
-    return frozenset(re.findall(r"(?<![.\w])([A-Za-z_]\w*)\b(?!\s*\()", bare))
 
 
 def first_line(error: object) -> str:

@@ -7,12 +7,12 @@ is loaded, not when an order is placed. The messages exist in this process only 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
 import pydantic
 from cel_expr_python import cel
@@ -77,6 +77,25 @@ _EMPTY: Mapping[Kind, object] = {
 }
 
 
+Plain: TypeAlias = Callable[[object], object]
+"""From a value of a document to plain JSON as CEL would give it."""
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_PLAIN: Mapping[Kind, Plain] = {
+    **dict.fromkeys((Kind.STRING, Kind.INT, Kind.BOOL, Kind.DECIMAL), _as_it_is),
+    Kind.JSON: lambda value: from_value(to_value(cast("Json", value))),
+    Kind.TIMESTAMP: lambda value: None if value is None else _in_utc(datetime.fromisoformat(str(value))),
+}
+
+
+def _in_utc(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True)
 class RecordField:
     """A field of a record.
@@ -133,6 +152,14 @@ class Schema:
             name: message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
             for name in self._records
         }
+        self._direct = {
+            record.name: tuple(field.name for field in record.fields if self._is_direct(field.type))
+            for record in records
+        }
+        self._indirect = {
+            record.name: tuple(field for field in record.fields if not self._is_direct(field.type))
+            for record in records
+        }
 
     def model(self, name: str) -> type[BaseModel]:
         """The model of a record."""
@@ -141,6 +168,10 @@ class Schema:
     def record(self, name: str) -> Record:
         """A record."""
         return self._records[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a record of that name."""
+        return name in self._records
 
     def cel_type(self, kind: FieldType) -> cel.Type:
         """What CEL takes a field for."""
@@ -153,8 +184,9 @@ class Schema:
 
     def message(self, name: str, document: Mapping[str, object]) -> Message:
         """The message of a record, from plain JSON that its model has checked."""
-        message = self._messages[name]()
-        self._fill(message, self._records[name], document)
+        # protobuf itself takes most of it, nested dicts and lists included, and is faster at it.
+        message = self._messages[name](**{key: document[key] for key in self._direct[name] if key in document})
+        self._fill(message, self._indirect[name], document)
         return message
 
     def plain(self, value: object) -> object:
@@ -170,7 +202,7 @@ class Schema:
                 # As everywhere in the mesh, JSON numbers that are whole are whole.
                 return int(value) if value.is_integer() and abs(value) <= _WHOLE_MAX else value
             case datetime():
-                return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+                return _in_utc(value)
             case Message():
                 return self._plain_message(value)
             case Mapping():
@@ -181,6 +213,40 @@ class Schema:
             case list() | tuple():
                 return [self.plain(item) for item in value]
         raise ValueError(f"a {type(value).__name__} cannot be JSON; use string(…)")
+
+    def plain_field(self, name: str, path: Sequence[str]) -> Plain | None:
+        """How the plain JSON of a field follows from the document of a record, as `plain` would give it.
+
+        Args:
+            name: The record.
+            path: Names of fields, outermost first; none for the record itself.
+
+        Returns:
+            None where that cannot be told without CEL: a field that may be absent is on the way, or there is none.
+        """
+        kind = FieldType(Kind.RECORD, record=name)
+        for part in path:
+            fields = self._records[kind.record].fields if kind.kind is Kind.RECORD else ()
+            found = next((field.type for field in fields if field.name == part), None)
+            if found is None or found.optional:
+                return None
+            kind = found
+        return self._plain_document(kind)
+
+    def _plain_document(self, kind: FieldType) -> Plain:
+        """Plain JSON as `plain` would give it, from JSON that the model has checked."""
+        if kind.kind is Kind.RECORD:
+            fields = [(row.name, self._plain_document(row.type)) for row in self._records[kind.record].fields]
+            if all(convert is _as_it_is for _, convert in fields):
+                return _as_it_is
+            return lambda value: value and {name: convert(value[name]) for name, convert in fields}  # type: ignore[index]
+        if kind.kind is Kind.LIST and kind.item is not None:
+            item = self._plain_document(kind.item)
+            return _as_it_is if item is _as_it_is else lambda value: [item(row) for row in cast("list[object]", value)]
+        if kind.kind is Kind.MAP and kind.item is not None:
+            item = self._plain_document(kind.item)
+            return lambda value: {key: item(row) for key, row in sorted(cast("dict[str, object]", value).items())}
+        return _PLAIN.get(kind.kind, self.plain)
 
     def _model(self, record: Record) -> type[BaseModel]:
         fields: dict[str, object] = {}
@@ -210,8 +276,16 @@ class Schema:
         item = self._python(kind.item)
         return tuple[item, ...] if kind.kind is Kind.LIST else FrozenDict[str, item]  # type: ignore[valid-type]  # built here
 
-    def _fill(self, message: Message, record: Record, document: Mapping[str, object]) -> None:
-        for field in record.fields:
+    def _is_direct(self, kind: FieldType) -> bool:
+        """Whether JSON of a field is what its message takes as it is."""
+        if kind.kind is Kind.RECORD:
+            return not kind.optional and all(self._is_direct(field.type) for field in self._records[kind.record].fields)
+        if kind.item is not None:
+            return self._is_direct(kind.item)
+        return kind.kind in _SCALARS and not kind.optional
+
+    def _fill(self, message: Message, fields: Sequence[RecordField], document: Mapping[str, object]) -> None:
+        for field in fields:
             value = document.get(field.name)
             if value is None and field.type.kind is not Kind.JSON:
                 continue
@@ -250,12 +324,12 @@ class Schema:
     def _set_message(self, message: Message, kind: FieldType, value: object) -> None:
         message.SetInParent()
         if kind.kind is Kind.TIMESTAMP:
-            cast("timestamp_pb2.Timestamp", message).FromJsonString(str(value))
+            cast("timestamp_pb2.Timestamp", message).FromDatetime(datetime.fromisoformat(str(value)))
         elif kind.kind is Kind.JSON:
             # The pool has a class of its own for JSON values; the bytes are the same.
             message.ParseFromString(to_value(cast("Json", value)).SerializeToString())
         else:
-            self._fill(message, self._records[kind.record], cast("Mapping[str, object]", value))
+            self._fill(message, self._records[kind.record].fields, cast("Mapping[str, object]", value))
 
     def _plain_message(self, message: Message) -> object:
         name = message.DESCRIPTOR.full_name

@@ -16,6 +16,7 @@ from onex_mesh.reducer.core.declarative.form import IntentForm, MachineForm, Ret
 from onex_mesh.reducer.core.declarative.language import ExpressionError, Language, Program
 from onex_mesh.reducer.core.declarative.records import CONTEXT, PAYLOAD
 from onex_mesh.reducer.core.declarative.schema import PACKAGE, STATE, Schema
+from onex_mesh.reducer.core.declarative.scope import Scope
 from onex_mesh.reducer.core.declarative.templates import Template
 from onex_mesh.reducer.core.documents import summary_of, violations_of, write_model
 from onex_mesh.reducer.core.intent import Intent, IntentType, Priority, Retry
@@ -27,7 +28,6 @@ _ITEMS_MAX = 1_000
 """Intents that one `for_each` may make."""
 _DRAWS = re.compile(r"\b(uuid|random_int)\s*\(")
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-_Variables = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,22 @@ class DeclaredIntent:
     retry: Retry | None
     place: str
 
-    def emitted(self, schema: Schema, variables: _Variables, context: ReducerContext) -> list[Intent]:
+    def emitted(self, scope: Scope) -> list[Intent]:
         """The intents that it comes to: none, one, or one for each item."""
         if self.each is None:
-            return self._one(schema, variables, context)
-        items = self.each.evaluate(variables, context)
+            return self._one(scope)
+        items = self.each.evaluate(scope)
         if not isinstance(items, list):
             raise ReductionFailedError(f"{self.place}: for_each: {self.each.source} gave no list")
         if len(items) > _ITEMS_MAX:
             raise ReductionFailedError(f"{self.place}: for_each: {len(items)} items; at most {_ITEMS_MAX} are taken")
-        return [intent for item in items for intent in self._one(schema, {**variables, "item": item}, context)]
+        return [intent for item in items for intent in self._one(scope.with_item(item))]
 
-    def _one(self, schema: Schema, variables: _Variables, context: ReducerContext) -> list[Intent]:
-        if self.when is not None and self.when.evaluate(variables, context) is not True:
+    def _one(self, scope: Scope) -> list[Intent]:
+        if self.when is not None and self.when.evaluate(scope) is not True:
             return []
-        payload = self.payload.evaluate(schema, variables, context)
-        key = self.key.evaluate(schema, variables, context)
+        payload = self.payload.evaluate(scope)
+        key = self.key.evaluate(scope)
         assert isinstance(payload, Mapping)
         return [
             Intent(
@@ -79,22 +79,15 @@ class Assignments:
 
     fields: Mapping[str, Program]
 
-    def applied(
-        self, schema: Schema, state: BaseModel, change: Mapping[str, object], variables: _Variables, ctx: ReducerContext
-    ) -> BaseModel:
+    def applied(self, schema: Schema, change: Mapping[str, object], scope: Scope) -> BaseModel:
         """The state with the fields changed.
 
         Raises:
             ReductionFailedError: An expression failed.
             StateConsistencyError: A value does not fit its field.
         """
-        document: dict[str, object] = {**write_model(state), **change}
-        for name, program in self.fields.items():
-            value = program.evaluate(variables, ctx)
-            try:
-                document[name] = schema.plain(value)
-            except ValueError as error:
-                raise ReductionFailedError(f"{program.place}: {program.source}: {error}") from error
+        values = {name: program.plain(scope) for name, program in self.fields.items()}
+        document = {**scope.document("state"), **change, **values}
         try:
             return schema.model(STATE).model_validate(document)
         except pydantic.ValidationError as error:
@@ -119,10 +112,9 @@ class DeclaredTransition:
 
     def __call__(self, state: BaseModel, *rest: object) -> Next[BaseModel]:
         """State, payload where there is one, and ctx → new state and intents."""
-        payload, context = _taken(rest)
-        variables = _variables(self.schema, state, context, payload, self.payload_record)
-        new = self.assign.applied(self.schema, state, self.change, variables, context)
-        return Next(new, _emitted(self.schema, self.intents, new, variables, context))
+        scope = _scope(self.schema, state, rest, self.payload_record)
+        new = self.assign.applied(self.schema, self.change, scope)
+        return Next(new, _emitted(self.intents, new, scope))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,9 +129,9 @@ class DeclaredEntry:
 
     def __call__(self, state: BaseModel, context: ReducerContext) -> Next[BaseModel]:
         """The state that was entered → the state as it is then, and intents."""
-        variables = _variables(self.schema, state, context, None, None)
-        new = self.assign.applied(self.schema, state, {}, variables, context) if self.assign.fields else state
-        return Next(new, _emitted(self.schema, self.intents, new, variables, context))
+        scope = _scope(self.schema, state, (context,))
+        new = self.assign.applied(self.schema, {}, scope) if self.assign.fields else state
+        return Next(new, _emitted(self.intents, new, scope))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,8 +145,7 @@ class DeclaredExit:
 
     def __call__(self, state: BaseModel, context: ReducerContext) -> list[Intent]:
         """The state that is left → intents."""
-        variables = _variables(self.schema, state, context, None, None)
-        return _emitted(self.schema, self.intents, state, variables, context)
+        return _emitted(self.intents, state, _scope(self.schema, state, (context,)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,9 +161,8 @@ class DeclaredGuard:
 
     def __call__(self, state: BaseModel, *rest: object) -> bool:
         """State, payload where there is one, and ctx → whether the transition may be taken."""
-        payload, context = _taken(rest)
-        variables = _variables(self.schema, state, context, payload, self.payload_record)
-        return all(condition.evaluate(variables, context) is True for condition in self.conditions)
+        scope = _scope(self.schema, state, rest, self.payload_record)
+        return all(condition.evaluate(scope) is True for condition in self.conditions)
 
     def constant(self, status_field: str, status: str) -> bool | None:
         """What it always says in a state, where that can be told: it reads nothing but the FSM state, or nothing."""
@@ -186,9 +176,9 @@ class DeclaredGuard:
                 program = Language(self.schema, {}).compile(source, condition.place)
             except ExpressionError:
                 continue
-            context = ReducerContext(now=_ANY_TIME, action_id="")
+            scope = Scope(self.schema, ReducerContext(now=_ANY_TIME, action_id=""), {})
             try:
-                if program.evaluate({}, context) is False:
+                if program.evaluate(scope) is False:
                     return False
             except ReductionFailedError:
                 return False
@@ -317,40 +307,23 @@ class Compiler:
         )
 
 
-def _taken(rest: Sequence[object]) -> tuple[BaseModel | None, ReducerContext]:
-    """Payload and ctx, of what a function of a machine is called with after the state."""
+def _scope(schema: Schema, state: BaseModel, rest: Sequence[object], payload_record: str | None = None) -> Scope:
+    """What the expressions of a function read: state, payload where there is one, and ctx, as it is called."""
     context = rest[-1]
     assert isinstance(context, ReducerContext)
-    payload = rest[0] if len(rest) > 1 else None
-    assert payload is None or isinstance(payload, BaseModel)
-    return payload, context
+    documents = {"state": (STATE, write_model(state))}
+    if payload_record is not None and len(rest) > 1:
+        payload = rest[0]
+        assert isinstance(payload, BaseModel)
+        documents["payload"] = (payload_record, write_model(payload))
+    return Scope(schema, context, documents)
 
 
-def _variables(
-    schema: Schema, state: BaseModel, context: ReducerContext, payload: BaseModel | None, record: str | None
-) -> dict[str, object]:
-    now = context.now.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    told = {"now": now, "action_id": context.action_id, "correlation_id": context.correlation_id}
-    variables: dict[str, object] = {
-        "state": schema.message(STATE, write_model(state)),
-        "ctx": schema.message(CONTEXT, told),
-    }
-    if record is not None and payload is not None:
-        variables["payload"] = schema.message(record, write_model(payload))
-    return variables
-
-
-def _emitted(
-    schema: Schema,
-    intents: Sequence[DeclaredIntent],
-    new: BaseModel,
-    variables: _Variables,
-    context: ReducerContext,
-) -> list[Intent]:
+def _emitted(intents: Sequence[DeclaredIntent], new: BaseModel, scope: Scope) -> list[Intent]:
     if not intents:
         return []
-    after = {**variables, "next": schema.message(STATE, write_model(new))}
-    return [made for intent in intents for made in intent.emitted(schema, after, context)]
+    after = scope.with_next(write_model(new))
+    return [made for intent in intents for made in intent.emitted(after)]
 
 
 def _retry(form: RetryForm) -> Retry:

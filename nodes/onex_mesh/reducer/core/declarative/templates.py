@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from onex_mesh.reducer.core.context import ReducerContext
 from onex_mesh.reducer.core.declarative.language import ExpressionError, Language, Program
-from onex_mesh.reducer.core.declarative.schema import Schema
+from onex_mesh.reducer.core.declarative.scope import Scope
 from onex_mesh.runtime.errors import ReductionFailedError
 from onex_mesh.runtime.template_split import UnclosedTemplateError, split_templates
 
@@ -20,18 +19,15 @@ class Text:
 
     parts: tuple[str | Program, ...]
 
-    def evaluate(self, schema: Schema, variables: Mapping[str, object], context: ReducerContext) -> object:
+    def evaluate(self, scope: Scope) -> object:
         """The value: of the expression itself where there is nothing else, otherwise text.
 
         Raises:
             ReductionFailedError: An expression fails, or what stands within text is no text, number or bool.
         """
         if len(self.parts) == 1 and isinstance(self.parts[0], Program):
-            return _plain(schema, self.parts[0], self.parts[0].evaluate(variables, context))
-        return "".join(
-            part if isinstance(part, str) else _spelled(schema, part, part.evaluate(variables, context))
-            for part in self.parts
-        )
+            return self.parts[0].plain(scope)
+        return "".join(part if isinstance(part, str) else _spelled(part, scope) for part in self.parts)
 
 
 class Template:
@@ -58,13 +54,13 @@ class Template:
         self._refuse = refuse
         self._value = self._compiled(value, path, 0)
 
-    def evaluate(self, schema: Schema, variables: Mapping[str, object], context: ReducerContext) -> object:
+    def evaluate(self, scope: Scope) -> object:
         """The value with every expression replaced by its own, as plain JSON.
 
         Raises:
             ReductionFailedError: See `Text.evaluate`.
         """
-        return _evaluated(self._value, schema, variables, context)
+        return _evaluated(self._value, scope)
 
     def _compiled(self, value: object, path: str, depth: int) -> object:
         if depth > _DEPTH_MAX:
@@ -97,26 +93,19 @@ class Template:
             return None
 
 
-def _evaluated(value: object, schema: Schema, variables: Mapping[str, object], context: ReducerContext) -> object:
+def _evaluated(value: object, scope: Scope) -> object:
     match value:
         case Text():
-            return value.evaluate(schema, variables, context)
-        case Mapping():
-            return {key: _evaluated(item, schema, variables, context) for key, item in value.items()}
+            return value.evaluate(scope)
+        case dict():
+            return {key: _evaluated(item, scope) for key, item in value.items()}
         case list():
-            return [_evaluated(item, schema, variables, context) for item in value]
+            return [_evaluated(item, scope) for item in value]
     return value
 
 
-def _plain(schema: Schema, program: Program, value: object) -> object:
-    try:
-        return schema.plain(value)
-    except ValueError as error:
-        raise ReductionFailedError(f"{program.place}: {program.source}: {error}") from error
-
-
-def _spelled(schema: Schema, program: Program, value: object) -> str:
-    plain = _plain(schema, program, value)
+def _spelled(program: Program, scope: Scope) -> str:
+    plain = program.plain(scope)
     match plain:
         case str():
             return plain
