@@ -235,10 +235,29 @@ def test_a_transition_that_another_hides_is_refused() -> None:
     class Machine:
         state_model = Order
         one = marked(go, "SEND", source=Status.IDLE)
-        two = marked(again, "SEND")
+        two = marked(again, "SEND", source=(Status.IDLE, Status.ORDER_PLACED))
 
     with pytest.raises(ValidationError, match="SEND from IDLE is declared twice"):
         Fsm.from_class(Machine)
+
+
+def test_a_transition_for_all_the_others() -> None:
+    """R46: one from "*" may follow others of its action, for the states that they leave; not if they leave none."""
+
+    class Machine:
+        state_model = Order
+        one = marked(go, "SEND", source=Status.IDLE)
+        two = marked(again, "SEND")
+
+    assert len(Fsm.from_class(Machine).transitions["SEND"]) == 2
+
+    class Everything:
+        state_model = Order
+        one = marked(go, "SEND", source=tuple(Status))
+        two = marked(again, "SEND")
+
+    with pytest.raises(ValidationError, match="SEND from IDLE, ORDER_PLACED, PAYMENT_CONFIRMED, SHIPPED is declared"):
+        Fsm.from_class(Everything)
 
 
 def guard_of_text(state: Order) -> str:

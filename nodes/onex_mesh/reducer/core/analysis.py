@@ -3,7 +3,7 @@ that are never taken."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ class Finding:
     """Something that is hardly meant.
 
     Attributes:
-        kind: "unreachable", "dead_end", "shadowed" or "never_taken".
+        kind: "unreachable", "dead_end", "endless", "shadowed" or "never_taken".
         text: What it is, for people.
         state: The state that it is about; empty for a transition.
         transition: The transition that it is about; None for a state.
@@ -32,11 +32,11 @@ class Finding:
 class TellingGuard(Protocol):
     """A guard of which more is known than what it says when it is asked: those of files."""
 
-    source: str
-    """What it says, as text: two guards of the same text say the same."""
-
     def constant(self, status_field: str, status: str) -> bool | None:
         """What it always says in a state; None if that cannot be told."""
+
+    def is_implied_by(self, other: object) -> bool:
+        """Whether it says yes wherever another guard does, as far as that can be told."""
 
 
 def analysed(fsm: Fsm) -> list[Finding]:
@@ -44,7 +44,7 @@ def analysed(fsm: Fsm) -> list[Finding]:
 
     Of guards in Python nothing can be told; a transition in Python without a target may lead to any state.
     """
-    return [*_shadowed(fsm), *_never_taken(fsm), *_unreachable(fsm), *_dead_ends(fsm)]
+    return [*_shadowed(fsm), *_never_taken(fsm), *_unreachable(fsm), *_dead_ends(fsm), *_endless(fsm)]
 
 
 def edges(fsm: Fsm) -> Iterator[tuple[str, str | None, Transition]]:
@@ -63,38 +63,48 @@ def _names(fsm: Fsm) -> list[str]:
 def _shadowed(fsm: Fsm) -> Iterator[Finding]:
     for action, candidates in fsm.transitions.items():
         for index, transition in enumerate(candidates):
-            hidden: set[str] = set()
-            for earlier in candidates[:index]:
-                if _takes_all_of(earlier, transition):
-                    hidden |= earlier.sources & transition.sources
-            if hidden >= transition.sources:
+            hidden = hidden_sources(transition, candidates[:index])
+            if hidden:
                 names = ", ".join(sorted(hidden))
                 text = f"{action} from {names} is never taken: an earlier transition always is"
                 yield Finding("shadowed", text, transition=transition)
 
 
+def hidden_sources(transition: Transition, before: Sequence[Transition]) -> frozenset[str]:
+    """The states from which a transition is never taken, because an earlier one of the action always is.
+
+    One from "*" may come after others, for what they leave; it is hidden only where nothing is left.
+    """
+    hidden = frozenset[str]()
+    for earlier in before:
+        if _takes_all_of(earlier, transition):
+            hidden |= earlier.sources & transition.sources
+    return hidden if hidden >= transition.sources or not transition.any_source else frozenset()
+
+
 def _takes_all_of(earlier: Transition, later: Transition) -> bool:
     if earlier.guard is None:
         return True
-    one, other = earlier.guard.function, later.guard.function if later.guard is not None else None
-    return isinstance(one, TellingGuard) and isinstance(other, TellingGuard) and one.source == other.source
+    guard = earlier.guard.function
+    return later.guard is not None and isinstance(guard, TellingGuard) and guard.is_implied_by(later.guard.function)
 
 
 def _never_taken(fsm: Fsm) -> Iterator[Finding]:
     for action, candidates in fsm.transitions.items():
         for transition in candidates:
-            guard = transition.guard.function if transition.guard is not None else None
-            if isinstance(guard, TellingGuard) and all(
-                guard.constant(fsm.status_field, source) is False for source in transition.sources
-            ):
-                yield Finding(
-                    "never_taken", f"{action} is never taken: its guard is always false", transition=transition
-                )
+            if not any(_may_be_taken(fsm, transition, source) for source in transition.sources):
+                text = f"{action} is never taken: its guard is always false"
+                yield Finding("never_taken", text, transition=transition)
+
+
+def _may_be_taken(fsm: Fsm, transition: Transition, source: str) -> bool:
+    guard = transition.guard.function if transition.guard is not None else None
+    return not isinstance(guard, TellingGuard) or guard.constant(fsm.status_field, source) is not False
 
 
 def _unreachable(fsm: Fsm) -> Iterator[Finding]:
     reached = {fsm.status_of(fsm.initial)}
-    arrows = list(edges(fsm))
+    arrows = [row for row in edges(fsm) if _may_be_taken(fsm, row[2], row[0])]
     grows = True
     while grows:
         found = {
@@ -111,7 +121,23 @@ def _unreachable(fsm: Fsm) -> Iterator[Finding]:
 
 
 def _dead_ends(fsm: Fsm) -> Iterator[Finding]:
-    left = {source for source, target, _ in edges(fsm) if target != source}
+    arrows = [row for row in edges(fsm) if _may_be_taken(fsm, row[2], row[0])]
+    left = {source for source, target, _ in arrows if target != source}
     for name in _names(fsm):
         if name not in left and name not in fsm.final:
             yield Finding("dead_end", f"nothing leads out of {name}, and it is not final", state=name)
+
+
+def _endless(fsm: Fsm) -> Iterator[Finding]:
+    """States that are left, but from which no final one is reached."""
+    ends = set(fsm.final)
+    arrows = [row for row in edges(fsm) if _may_be_taken(fsm, row[2], row[0])]
+    grows = bool(ends)
+    while grows:
+        found = {source for source, target, _ in arrows if target is None or target in ends}
+        grows = not found <= ends
+        ends |= found
+    left = {source for source, target, _ in arrows if target != source}
+    for name in _names(fsm):
+        if fsm.final and name not in ends and name in left:
+            yield Finding("endless", f"no final state is ever reached from {name}", state=name)

@@ -219,14 +219,14 @@ def _members(definition: type) -> Iterator[object]:
 
 
 def _check_reachable(function: object, added: Transition, before: tuple[Transition, ...]) -> None:
-    for earlier in before:
-        hidden = earlier.sources & added.sources
-        if earlier.guard is None and hidden:
-            raise refused(
-                function,
-                f"{added.action} from {', '.join(sorted(hidden))} is declared twice; "
-                "only a guard on the first would let the second be taken",
-            )
+    always = [earlier for earlier in before if earlier.guard is None]
+    hidden = frozenset[str]().union(*(earlier.sources for earlier in always)) & added.sources
+    if hidden and (hidden >= added.sources or not added.any_source):
+        raise refused(
+            function,
+            f"{added.action} from {', '.join(sorted(hidden))} is declared twice; "
+            "only a guard on the first would let the second be taken",
+        )
 
 
 def _snake_case(name: str) -> str:

@@ -10,10 +10,11 @@ from typing import cast
 import pydantic
 
 from onex_mesh.reducer.core.analysis import Finding, analysed
+from onex_mesh.reducer.core.declarative.compiler import Compiler
 from onex_mesh.reducer.core.declarative.form import MachineForm, StateForm, TransitionForm, read_form
 from onex_mesh.reducer.core.declarative.records import records_of
 from onex_mesh.reducer.core.declarative.schema import STATE, Schema
-from onex_mesh.reducer.core.declarative.steps import Compiler, DeclaredEntry, DeclaredExit, DeclaredTransition
+from onex_mesh.reducer.core.declarative.steps import DeclaredEntry, DeclaredExit, DeclaredTransition
 from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.core.transition import ANY_STATE, Call, Transition
 from onex_mesh.runtime.definition import checked_version
@@ -173,7 +174,9 @@ class _Builder:
 
     def _refuse_findings(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            self._violations.add(self._path_of(finding), finding.text)
+            if finding.kind != "endless":
+                # A circle may be meant; `reducer graph` tells of it.
+                self._violations.add(self._path_of(finding), finding.text)
         self._stop_if_refused()
 
     def _path_of(self, finding: Finding) -> str:

@@ -13,8 +13,10 @@ from typing import cast
 from cel_expr_python import cel
 
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.declarative.schema import PACKAGE, Plain, Schema
+from onex_mesh.reducer.core.declarative.pool import PACKAGE
+from onex_mesh.reducer.core.declarative.schema import Plain, Schema
 from onex_mesh.reducer.core.declarative.scope import Scope
+from onex_mesh.reducer.core.declarative.tree import Node, tree_of
 from onex_mesh.reducer.core.declarative.types import FieldType, Kind
 from onex_mesh.runtime.cel_environment import typed_environment
 from onex_mesh.runtime.errors import ReductionFailedError
@@ -70,6 +72,11 @@ class Program:
         if result.type() == cel.Type.ERROR:
             raise self._failed(value)
         return value
+
+    @property
+    def tree(self) -> Node:
+        """What it is made of."""
+        return tree_of(self._expression)
 
     def plain(self, scope: Scope) -> object:
         """Its value as plain JSON.

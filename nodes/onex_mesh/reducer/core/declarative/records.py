@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 
 from onex_mesh.reducer.core.declarative.form import FieldForm, Fields, MachineForm
-from onex_mesh.reducer.core.declarative.schema import STATE, Record, RecordField, natural_default
-from onex_mesh.reducer.core.declarative.types import FieldType, Kind, TypeTextError, parse_type
+from onex_mesh.reducer.core.declarative.schema import STATE, natural_default
+from onex_mesh.reducer.core.declarative.types import FieldType, Kind, Record, RecordField, TypeTextError, parse_type
 from onex_mesh.runtime.violations import Violations
 
 PAYLOAD = "Payload"

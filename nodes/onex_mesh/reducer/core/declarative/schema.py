@@ -6,9 +6,7 @@ is loaded, not when an order is placed. The messages exist in this process only 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -16,37 +14,21 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 import pydantic
 from cel_expr_python import cel
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2, timestamp_pb2, wrappers_pb2
+from google.protobuf import message_factory, struct_pb2, timestamp_pb2, wrappers_pb2
 from google.protobuf.message import Message
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from onex_mesh.reducer.core.declarative.types import FieldType, Kind
+from onex_mesh.reducer.core.declarative.pool import PACKAGE, SCALARS, pool_of
+from onex_mesh.reducer.core.declarative.types import FieldType, Kind, Record, RecordField
 from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
 from onex_mesh.runtime.payload import Json, from_value, to_value
 
-PACKAGE = "machine"
 STATE = "State"
 """Name of the record of the state; no other may have it."""
 
 _WHOLE_MAX = 2**53
 _TIMESTAMP = "google.protobuf.Timestamp"
 _VALUE = "google.protobuf.Value"
-_Proto = descriptor_pb2.FieldDescriptorProto
-_numbers = itertools.count(1)
-_WRAPPED = {
-    Kind.STRING: "StringValue",
-    Kind.DECIMAL: "StringValue",
-    Kind.INT: "Int64Value",
-    Kind.DOUBLE: "DoubleValue",
-    Kind.BOOL: "BoolValue",
-}
-_SCALARS = {
-    Kind.STRING: _Proto.TYPE_STRING,
-    Kind.DECIMAL: _Proto.TYPE_STRING,
-    Kind.INT: _Proto.TYPE_INT64,
-    Kind.DOUBLE: _Proto.TYPE_DOUBLE,
-    Kind.BOOL: _Proto.TYPE_BOOL,
-}
 _CEL = {
     Kind.STRING: cel.Type.STRING,
     Kind.DECIMAL: cel.Type.STRING,
@@ -96,37 +78,6 @@ def _in_utc(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class RecordField:
-    """A field of a record.
-
-    Attributes:
-        name: Its name.
-        type: Its type.
-        constraints: What pydantic checks beside the type: ge, le, min_length, max_length, pattern.
-        one_of: The values that it may have; empty: any.
-        default: Its default; None together with `required` where it has none.
-        required: Whether it must be given.
-        description: For people.
-    """
-
-    name: str
-    type: FieldType
-    constraints: Mapping[str, object]
-    one_of: tuple[str | int, ...]
-    default: object
-    required: bool
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record: a set of fields under a name."""
-
-    name: str
-    fields: tuple[RecordField, ...]
-
-
 class RecordModel(BaseModel):
     """Base of the models."""
 
@@ -147,7 +98,7 @@ class Schema:
         self._status = status
         for record in records:
             self._models[record.name] = self._model(record)
-        self.pool = _pool(records)
+        self.pool = pool_of(records)
         self._messages = {
             name: message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
             for name in self._records
@@ -282,7 +233,7 @@ class Schema:
             return not kind.optional and all(self._is_direct(field.type) for field in self._records[kind.record].fields)
         if kind.item is not None:
             return self._is_direct(kind.item)
-        return kind.kind in _SCALARS and not kind.optional
+        return kind.kind in SCALARS and not kind.optional
 
     def _fill(self, message: Message, fields: Sequence[RecordField], document: Mapping[str, object]) -> None:
         for field in fields:
@@ -292,7 +243,7 @@ class Schema:
             self._set(message, field.name, field.type, value)
 
     def _set(self, message: Message, name: str, kind: FieldType, value: object) -> None:
-        if kind.kind in _SCALARS:
+        if kind.kind in SCALARS:
             text = str(value) if kind.kind is Kind.DECIMAL else value
             if kind.optional:
                 getattr(message, name).value = text
@@ -307,7 +258,7 @@ class Schema:
 
     def _set_list(self, container: list[object], kind: FieldType, values: Sequence[object]) -> None:
         assert kind.item is not None
-        if kind.item.kind in _SCALARS:
+        if kind.item.kind in SCALARS:
             container.extend(str(value) if kind.item.kind is Kind.DECIMAL else value for value in values)
             return
         for value in values:
@@ -316,7 +267,7 @@ class Schema:
     def _set_map(self, container: dict[str, object], kind: FieldType, values: Mapping[str, object]) -> None:
         assert kind.item is not None
         for key, value in values.items():
-            if kind.item.kind in _SCALARS:
+            if kind.item.kind in SCALARS:
                 container[key] = str(value) if kind.item.kind is Kind.DECIMAL else value
             else:
                 self._set_message(cast("Message", container[key]), kind.item, value)
@@ -360,54 +311,3 @@ def natural_default(kind: FieldType) -> tuple[bool, object]:
     if kind.optional:
         return True, None
     return (True, _EMPTY[kind.kind]) if kind.kind in _EMPTY else (False, None)
-
-
-def _pool(records: Sequence[Record]) -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    for module in (timestamp_pb2, struct_pb2, wrappers_pb2):
-        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name=f"machine_{next(_numbers)}.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=[module.DESCRIPTOR.name for module in (timestamp_pb2, struct_pb2, wrappers_pb2)],
-    )
-    for record in records:
-        message = file.message_type.add(name=record.name)
-        for number, field in enumerate(record.fields, 1):
-            _add_field(message, number, field)
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool
-
-
-def _add_field(message: descriptor_pb2.DescriptorProto, number: int, field: RecordField) -> None:
-    if field.type.kind is Kind.MAP:
-        assert field.type.item is not None
-        # A map is a list of entries to protobuf; the entry's name follows from that of the field.
-        entry = message.nested_type.add(name="".join(part.capitalize() for part in field.name.split("_")) + "Entry")
-        entry.options.map_entry = True
-        entry.field.add(name="key", number=1, label=_Proto.LABEL_OPTIONAL, type=_Proto.TYPE_STRING)
-        _typed(entry.field.add(name="value", number=2, label=_Proto.LABEL_OPTIONAL), field.type.item)
-        added = message.field.add(name=field.name, number=number, label=_Proto.LABEL_REPEATED)
-        added.type, added.type_name = _Proto.TYPE_MESSAGE, f".{PACKAGE}.{message.name}.{entry.name}"
-        return
-    is_list = field.type.kind is Kind.LIST
-    label = _Proto.LABEL_REPEATED if is_list else _Proto.LABEL_OPTIONAL
-    item = field.type.item if is_list else field.type
-    assert item is not None
-    _typed(message.field.add(name=field.name, number=number, label=label), item)
-
-
-def _typed(proto: descriptor_pb2.FieldDescriptorProto, kind: FieldType) -> None:
-    if kind.kind in _SCALARS and not kind.optional:
-        proto.type = _SCALARS[kind.kind]
-        return
-    proto.type = _Proto.TYPE_MESSAGE
-    if kind.kind is Kind.RECORD:
-        proto.type_name = f".{PACKAGE}.{kind.record}"
-    elif kind.kind is Kind.TIMESTAMP:
-        proto.type_name = ".google.protobuf.Timestamp"
-    elif kind.kind is Kind.JSON:
-        proto.type_name = ".google.protobuf.Value"
-    else:
-        proto.type_name = f".google.protobuf.{_WRAPPED[kind.kind]}"

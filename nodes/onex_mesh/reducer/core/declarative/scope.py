@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
+
+from pydantic import BaseModel
 
 from onex_mesh.reducer.core.context import ReducerContext
 from onex_mesh.reducer.core.declarative.records import CONTEXT
 from onex_mesh.reducer.core.declarative.schema import STATE, Schema
+from onex_mesh.reducer.core.documents import write_model
 
 
 class Scope:
@@ -58,6 +61,18 @@ class Scope:
                 document = self.document(name)
                 self._values[name] = self._schema.message(self._documents[name][0], document)
         return {name: self._values[name] for name in names if name in self._values}
+
+
+def run_scope(schema: Schema, state: BaseModel, rest: Sequence[object], payload_record: str | None = None) -> Scope:
+    """What the expressions of a function read: state, payload where there is one, and ctx, as it is called."""
+    context = rest[-1]
+    assert isinstance(context, ReducerContext)
+    documents = {"state": (STATE, write_model(state))}
+    if payload_record is not None and len(rest) > 1:
+        payload = rest[0]
+        assert isinstance(payload, BaseModel)
+        documents["payload"] = (payload_record, write_model(payload))
+    return Scope(schema, context, documents)
 
 
 def _told(context: ReducerContext) -> dict[str, object]:

@@ -7,7 +7,7 @@ A type is `string`, `int`, `double`, `bool`, `decimal`, `timestamp`, `json`, the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,6 +51,37 @@ class FieldType:
     def __str__(self) -> str:
         text = self.record or self.kind.value
         return (f"{text}({self.item})" if self.item else text) + ("?" if self.optional else "")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordField:
+    """A field of a record.
+
+    Attributes:
+        name: Its name.
+        type: Its type.
+        constraints: What pydantic checks beside the type: ge, le, min_length, max_length, pattern.
+        one_of: The values that it may have; empty: any.
+        default: Its default; None together with `required` where it has none.
+        required: Whether it must be given.
+        description: For people.
+    """
+
+    name: str
+    type: FieldType
+    constraints: Mapping[str, object]
+    one_of: tuple[str | int, ...]
+    default: object
+    required: bool
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record: a set of fields under a name."""
+
+    name: str
+    fields: tuple[RecordField, ...]
 
 
 class TypeTextError(ValueError):
