@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from onex_mesh.app import App, ValidationError
 from onex_mesh.reducer.core import Fsm, IntentType, Priority, ReducerContext
+from onex_mesh.reducer.core.analysis import analysed
 from onex_mesh.reducer.core.declarative.build import machine_of, read_machine
 from onex_mesh.reducer.core.freeze import freeze, thaw
 from onex_mesh.reducer.core.machine import Applied, apply_action
@@ -375,10 +376,10 @@ def test_decimals_are_exact() -> None:
     assert (paid["out"], paid["n"]) == ("30864197253086.2675", 13)
     for wrong in ("0", "x"):
         broken = MINIMAL.replace("transitions:", "data: {out: decimal}\ntransitions:") + (
-            f"  - {{action: PAY, from: CLOSED, assign: {{out: \"decimal.divide('1', '{wrong}')\"}}}}\n"
+            "  - {action: PAY, from: CLOSED, payload: {by: string}, assign: {out: \"decimal.divide('1', payload.by)\"}}\n"
         )
         with pytest.raises(ReductionFailedError, match=r"door\.yaml:\d+: decimal.divide"):
-            applied(machine(broken), "PAY")
+            applied(machine(broken), "PAY", {"by": wrong})
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ def test_decimals_are_exact() -> None:
     [
         (("initial: CLOSED", "initial: AJAR"), "door.yaml:3: initial: 'AJAR' is no state; there are CLOSED, OPEN"),
         (("from: OPEN, to: CLOSED", "from: OPEN, to: AJAR"), "door.yaml:7: transitions[1].to: 'AJAR' is no state"),
-        (("name: door", "nam: door"), "door.yaml:2: nam: Extra inputs are not permitted"),
+        (("name: door", "nam: door"), "door.yaml:2: nam: is no key here; did you mean 'name'?"),
         (("states: [CLOSED, OPEN]", "states: [CLOSED, OPEN, CLOSED]"), "a state is there twice"),
         (("states: [CLOSED, OPEN]", "states: [CLOSED, OPEN, LOST]"), "LOST is never reached from CLOSED"),
         (("  - {action: CLOSE, from: OPEN, to: CLOSED}", ""), "nothing leads out of OPEN, and it is not final"),
@@ -434,6 +435,133 @@ def test_what_can_never_be_taken_is_told(added: str, told: str) -> None:
     assert message.startswith("door.yaml:")
 
 
+GUARDED = MINIMAL.replace(
+    "transitions:",
+    """types: {Line: {kind: {type: string, one_of: [tea, pot]}, count: {type: int, minimum: 1, maximum: 9}}}
+data: {n: {type: int, minimum: 0, maximum: 100, default: 1}, d: double, s: string, yes: bool, note: "string?"}
+transitions:""",
+)
+KNOCK = """  - action: KNOCK
+    from: CLOSED
+    payload: {line: Line, lines: {type: list(Line), min_length: 1}, spare: "Line?", name: {type: string, max_length: 5}}
+    guard: "GUARD"
+"""
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "false", "false && state.n > 1", "state.n > 1 && 1 > 2", "!true", "state.n > 5 && state.n < 3", "state.n > 1 && state.n < 2",
+        "5 < state.n && state.n == 5", "state.n == 3 && state.n == 4", "state.n == 3 && state.n != 3", "state.n > 100",
+        "state.n < 0 || state.n > 100", "state.d > 1.5 && state.d <= 1.5", "state.d < 1.0 && state.d > 2.0", "state.s == 'a' && state.s == 'b'",
+        "state.s in ['a', 'b'] && state.s == 'c'", "!(state.s in ['a']) && !(state.s != 'a') && state.s == 'b'", "state.yes && !state.yes",
+        "state.yes == true && !state.yes", "!(state.n < 3 || state.n >= 3)", "(state.n == 1 || state.n == 2) && state.n > 2",
+        "state.status == 'OPEN'", "state.status != 'CLOSED'", "state.status in ['OPEN', 'AJAR']", "!(state.status == 'CLOSED')",
+        "payload.line.kind == 'cup'", "payload.line.count > 9", "payload.lines.size() == 0", "size(payload.lines) < 1",
+        "size(payload.name) > 5", "size(state.s) < 0", "decimal.compare('1', state.s) == 2", "payload.line.count * 0 > 1 && false",
+    ],
+)  # fmt: skip
+def test_a_guard_that_contradicts_itself_is_told(guard: str) -> None:
+    """R46: a constant, a contradiction, what the fields' own ranges and lengths forbid, or the states that it starts from."""
+    assert "KNOCK is never taken: its guard is always false" in refusals(GUARDED + KNOCK.replace("GUARD", guard))
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "state.n > 5 || state.n < 3", "state.n >= 1 && state.n <= 1", "state.d > 1.0 && state.d < 2.0", "state.n > 99", "state.n < 1",
+        "random_int(2) == 0 && random_int(2) == 1", "state.s != 'a' && state.s != 'b'", "!(state.n > 5 && state.n < 3)",
+        "state.n + 1 > 5 && state.n + 1 < 3", "payload.spare.kind == 'cup'", "payload.spare.count < 1", "state.note == 'a'",
+        "payload.lines.exists(line, line.count > 5) && !payload.lines.exists(line, line.count > 7)", "state.yes ? state.n > 1 : state.n < 1",
+        "payload.lines[0].count == 1 && payload.lines[1].count == 2", "size(payload.name) == 5", "state.status == 'CLOSED'",
+        "state.s < 'b' && state.s > 'a'", "has(payload.spare) && !has(payload.spare)",
+    ],
+)  # fmt: skip
+def test_a_guard_that_may_hold_is_taken(guard: str) -> None:
+    """R46: nothing is said of what may hold, nor of what is not understood, even if it cannot."""
+    assert "KNOCK" in machine(GUARDED + KNOCK.replace("GUARD", guard)).actions()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_hidden"),
+    [
+        ("guard: state.n > 1", "guard: state.n > 1", True),
+        ("guard: state.n > 1", "guard: 'state.n > 1 && state.yes'", True),
+        ("guard: state.n > 1", "guard: state.n > 5", True),
+        ("guard: state.n > 5", "guard: state.n > 1", False),
+        ("guard: 'state.yes || state.n > 1'", "guard: state.n > 2", True),
+        ("guard: state.yes", "guard: '!state.yes'", False),
+        ("guard: state.yes", "from: CLOSED", False),
+        ("from: CLOSED", "guard: state.yes", True),
+        ("guard: state.n >= 0", "guard: state.yes", True),
+        ("guard: 'state.s.contains(\"a\")'", "guard: 'state.n > 1 && state.s.contains(\"a\")'", True),
+        ("guard: 'state.s.contains(\"a\")'", "guard: 'state.s.contains(\"ab\")'", False),
+        (
+            "guards: [{name: a, when: state.n > 1}, {name: b, when: state.yes}]",
+            "guard: 'state.yes && state.n > 1'",
+            True,
+        ),
+        ("guards: [{name: a, when: state.n > 1}, {name: b, when: state.yes}]", "guard: 'state.yes'", False),
+    ],
+)
+def test_a_transition_that_an_earlier_one_hides(first: str, second: str, is_hidden: bool) -> None:
+    """R46: the second is never taken where the guard of the first holds whenever its own does."""
+    rows = "".join(
+        f"  - {{action: KNOCK, {guard if guard.startswith('from') else f'from: CLOSED, {guard}'}}}\n"
+        for guard in (first, second)
+    )
+    if is_hidden:
+        message = refusals(GUARDED + rows)
+        assert "transitions[3]: KNOCK from CLOSED is never taken: an earlier transition always is" in message
+        assert message.startswith("door.yaml:11: ")
+    else:
+        assert len(machine(GUARDED + rows).transitions["KNOCK"]) == 2
+
+
+def test_the_order_of_wildcards() -> None:
+    """R46: one from everywhere may follow others, but nothing may follow it; a part that is hidden is told as well."""
+    after = "  - {action: KNOCK, from: CLOSED, to: OPEN}\n  - {action: KNOCK, from: '*'}\n"
+    assert len(machine(MINIMAL + after).transitions["KNOCK"]) == 2
+    before = "  - {action: KNOCK, from: '*'}\n  - {action: KNOCK, from: CLOSED, to: OPEN}\n"
+    assert "door.yaml:9: transitions[3]: KNOCK from CLOSED is never taken" in refusals(MINIMAL + before)
+    every = "  - {action: KNOCK, from: [OPEN, CLOSED]}\n  - {action: KNOCK, from: '*'}\n"
+    assert "KNOCK from CLOSED, OPEN is never taken" in refusals(MINIMAL + every)
+    part = "  - {action: KNOCK, from: CLOSED}\n  - {action: KNOCK, from: [OPEN, CLOSED]}\n"
+    assert "KNOCK from CLOSED is never taken" in refusals(MINIMAL + part)
+
+
+def test_what_is_never_taken_leads_nowhere() -> None:
+    """R46: a state that only such a transition leads to is not reached, and one that only it leaves is a dead end."""
+    text = MINIMAL.replace("[CLOSED, OPEN]", "[CLOSED, OPEN, LOST]")
+    message = refusals(
+        text + "  - {action: LOSE, from: OPEN, to: LOST, guard: 1 > 2}\n  - {action: GO, from: LOST, to: OPEN}\n"
+    )
+    assert "LOST is never reached from CLOSED" in message
+    assert "LOSE is never taken" in message
+    message = refusals(
+        text + "  - {action: LOSE, from: OPEN, to: LOST}\n  - {action: GO, from: LOST, to: OPEN, guard: 1 > 2}\n"
+    )
+    assert "nothing leads out of LOST, and it is not final" in message
+
+
+def test_a_circle_without_an_end_is_noted() -> None:
+    """R46: a machine may have one, so it loads; `reducer graph` tells of it. Without final states there is no end."""
+    text = MINIMAL.replace("[CLOSED, OPEN]", "[CLOSED, OPEN, SOLD]\nfinal: [SOLD]")
+    fsm = machine(text.replace("transitions:", "transitions:\n  - {action: SELL, from: CLOSED, to: SOLD}"))
+    assert analysed(fsm) == []
+    stuck = text.replace("transitions:", "transitions:\n  - {action: SELL, from: CLOSED, to: SOLD}").replace(
+        "[CLOSED, OPEN, SOLD]", "[CLOSED, OPEN, AJAR, SOLD]"
+    )
+    stuck = (
+        stuck.replace("from: OPEN, to: CLOSED", "from: OPEN, to: AJAR") + "  - {action: PUSH, from: AJAR, to: OPEN}\n"
+    )
+    assert [(row.kind, row.text) for row in analysed(machine(stuck))] == [
+        ("endless", "no final state is ever reached from OPEN"),
+        ("endless", "no final state is ever reached from AJAR"),
+    ]
+    assert analysed(machine(MINIMAL)) == []
+
+
 def test_a_guard_that_depends_is_not_called_false() -> None:
     """R46: nothing is said of guards that read data, draw, or hold in one of several sources."""
     fsm = machine(
@@ -452,7 +580,7 @@ def test_a_guard_that_depends_is_not_called_false() -> None:
     [
         ("{n: '[1][state.n + 5]'}", ReductionFailedError, "door.yaml:8: [1][state.n + 5]"),
         ("{n: 1 / state.n}", ReductionFailedError, "door.yaml:8: 1 / state.n"),
-        ("{small: '10'}", StateConsistencyError, "door.yaml:8: assign.small"),
+        ("{small: state.n + 10}", StateConsistencyError, "door.yaml:8: assign.small"),
     ],
 )
 def test_what_fails_while_it_runs_names_its_line(assign: str, error: type[OnexError], told: str) -> None:

@@ -19,7 +19,7 @@ class Violations:
     def unknown(self, path: str, key: str, known: Collection[str]) -> None:
         """Notes a key that does not exist, with the one that was probably meant."""
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known)) or 'none'}"
         self.add(join(path, key), f"unknown key {key!r}; {hint}")
 
 

@@ -19,6 +19,7 @@ from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.core.transition import ANY_STATE, Call, Transition
 from onex_mesh.runtime.definition import checked_version
 from onex_mesh.runtime.document import Document, read_document
+from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.violations import Violations
 
 
@@ -60,10 +61,12 @@ class _Builder:
     def build(self) -> Fsm:
         form = self._form
         self._check_names()
+        self._check_version()
         self._stop_if_refused()
         states = cast(
             "type[StrEnum]",
-            StrEnum(f"{form.name}_states".replace("-", "_").replace(".", "_"), {name: name for name in self._names}),
+            # Members are numbered: some names, such as `mro`, an enum keeps for itself.
+            StrEnum(f"{form.name}_states", {f"S{index}": name for index, name in enumerate(self._names)}),
         )
         records = records_of(form, self._violations)
         self._stop_if_refused()
@@ -81,7 +84,7 @@ class _Builder:
         self._stop_if_refused()
         fsm = Fsm(
             name=form.name,
-            version=checked_version(_Definition(self._place("version")), form.version),
+            version=form.version,
             description=" ".join(form.description.split()),
             definition=cast("type", _Definition(self._place("name"))),
             model=schema.model(STATE),
@@ -114,12 +117,20 @@ class _Builder:
                         self._violations.add(where, f"{name} is final: nothing leads out of it")
             if row.target is not None:
                 self._require_state(f"{path}.to", row.target, known)
+            if len({guard.name for guard in row.guards}) < len(row.guards):
+                self._violations.add(f"{path}.guards", "a name is there twice: a refusal could not tell which")
             if row.guard is not None and row.guards:
                 self._violations.add(f"{path}.guard", "give `guard`, or `guards` with names, not both")
         if isinstance(form.states, dict):
             for name, state in form.states.items():
                 if state is not None and state.exit and name in form.final:
                     self._violations.add(f"states.{name}.exit", f"{name} is final: it is never left")
+
+    def _check_version(self) -> None:
+        try:
+            checked_version(self, self._form.version)
+        except ValidationError:
+            self._violations.add("version", f"{self._form.version!r} is not a version such as 1.0.0 (PEP 440)")
 
     def _require_state(self, path: str, name: str, known: set[str]) -> None:
         if name not in known:

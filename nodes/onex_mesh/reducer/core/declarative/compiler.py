@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
+import pydantic
 from cel_expr_python import cel
 
 from onex_mesh.reducer.core.declarative.form import IntentForm, MachineForm, RetryForm, StateForm, TransitionForm
 from onex_mesh.reducer.core.declarative.guards import DeclaredGuard
 from onex_mesh.reducer.core.declarative.language import ExpressionError, Language, Program
 from onex_mesh.reducer.core.declarative.pool import PACKAGE
-from onex_mesh.reducer.core.declarative.records import CONTEXT, PAYLOAD
-from onex_mesh.reducer.core.declarative.schema import STATE, Schema
+from onex_mesh.reducer.core.declarative.schema import CONTEXT, PAYLOAD, STATE, Schema
+from onex_mesh.reducer.core.declarative.scope import no_scope
 from onex_mesh.reducer.core.declarative.steps import (
     Assignments,
     DeclaredEntry,
@@ -22,6 +23,7 @@ from onex_mesh.reducer.core.declarative.steps import (
 )
 from onex_mesh.reducer.core.declarative.templates import Template
 from onex_mesh.reducer.core.intent import IntentType, Retry
+from onex_mesh.runtime.errors import ReductionFailedError
 from onex_mesh.runtime.violations import Violations
 
 
@@ -102,9 +104,21 @@ class Compiler:
             else:
                 try:
                     programs[name] = language.value(source, known[name].type, self._place(where))
+                    self._check_constant(programs[name], name, where)
                 except ExpressionError as error:
                     self._violations.add(where, str(error))
         return Assignments(programs) if len(programs) == len(written) else None
+
+    def _check_constant(self, program: Program, field: str, path: str) -> None:
+        """What always fails is told now."""
+        if not program.is_constant:
+            return
+        try:
+            self._schema.check_field(STATE, field, program.plain(no_scope(self._schema)))
+        except pydantic.ValidationError as error:
+            self._violations.add(path, f"{program.source}: never fits: {error.errors()[0]['msg']}")
+        except ReductionFailedError as error:
+            self._violations.add(path, f"always fails: {error.message.removeprefix(f'{program.place}: ')}")
 
     def _intents(
         self, written: Sequence[IntentForm], path: str, variables: Mapping[str, cel.Type]

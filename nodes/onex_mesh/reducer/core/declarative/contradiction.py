@@ -121,25 +121,41 @@ def _negated(node: Node) -> Node | None:
 
 def _narrowed(node: Node, domains: Domains) -> Domains | None:
     """What is known once a condition holds; None if it cannot."""
+    what: Node = node
     match node:
         case Name():
-            return _with(domains, node, domains.get(node, Domain()).narrowed("_==_", True))
+            narrowed = domains.get(node, Domain()).within((True,))
         case Call(function=operator, arguments=(Literal(value=one), Literal(value=other))) if operator in _OPPOSITE:
             return None if Domain().within((one,)).narrowed(operator, other).is_empty else domains
-        case Call(function=operator, arguments=(Name() | Call() as what, Literal(value=value))) if (
-            operator in _OPPOSITE
+        case Call(function=operator, arguments=(what, Literal(value=value))) if operator in _OPPOSITE:
+            narrowed = domains.get(what, _natural(what)).narrowed(operator, value)
+        case Call(function=operator, arguments=(Literal(value=value), what)) if operator in _OPPOSITE:
+            narrowed = domains.get(what, _natural(what)).narrowed(_MIRRORED[operator], value)
+        case Call(function="@in", arguments=(what, Items(items=items))) if all(
+            isinstance(row, Literal) for row in items
         ):
-            return _with(domains, what, domains.get(what, Domain()).narrowed(operator, value))
-        case Call(function=operator, arguments=(Literal(value=value), Name() | Call() as what)) if (
-            operator in _MIRRORED
-        ):
-            return _with(domains, what, domains.get(what, Domain()).narrowed(_MIRRORED[operator], value))
-        case Call(function="@in", arguments=(Name() | Call() as what, Items(items=items))):
-            values = [item.value for item in items if isinstance(item, Literal)]
-            if len(values) == len(items):
-                return _with(domains, what, domains.get(what, Domain()).within(values))
-    return domains
+            values = [row.value for row in items if isinstance(row, Literal)]
+            narrowed = domains.get(what, _natural(what)).within(values)
+        case _:
+            return domains
+    if not _is_the_same_again(what):
+        return domains
+    return None if narrowed.is_empty else {**domains, what: narrowed}
 
 
-def _with(domains: Domains, what: Node, domain: Domain) -> Domains | None:
-    return None if domain.is_empty else {**domains, what: domain}
+def _natural(what: Node) -> Domain:
+    """What a call may give, whatever it is given."""
+    match what:
+        case Call(function="size"):
+            return Domain(least=0, is_whole=True)
+        case Call(function="decimal.compare"):
+            return Domain(among=frozenset((-1, 0, 1)), is_whole=True)
+    return Domain()
+
+
+def _is_the_same_again(what: Node) -> bool:
+    """Whether it has the same value wherever it stands in a condition; a number that is drawn has not."""
+    match what:
+        case Call(function="size" | "decimal.compare", arguments=arguments):
+            return all(isinstance(row, Name | Literal) for row in arguments)
+    return isinstance(what, Name)

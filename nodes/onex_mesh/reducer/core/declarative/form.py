@@ -7,10 +7,13 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from onex_mesh.reducer.core.declarative.wording import form_violations
 from onex_mesh.reducer.core.intent import IntentType, Priority
 from onex_mesh.runtime.document import Document
+from onex_mesh.runtime.violations import describe
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+StateName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,127}$")]
 Action = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]{0,127}$")]
 Seconds = Annotated[float, Field(ge=0, le=86_400 * 366)]
 Expression = Annotated[str, Field(min_length=1, max_length=4_096)]
@@ -91,7 +94,7 @@ class TransitionForm(_Form):
     """One transition."""
 
     action: Action
-    source: str | list[str] = Field(alias="from")
+    source: str | Annotated[list[str], Field(min_length=1)] = Field(alias="from")
     target: str | None = Field(None, alias="to")
     description: str = ""
     payload: str | Fields | None = None
@@ -110,10 +113,20 @@ class MachineForm(_Form):
     status: Name = "status"
     initial: str
     final: list[str] = []
-    states: list[str] | dict[str, StateForm | None]
+    states: (
+        Annotated[list[StateName], Field(min_length=1)]
+        | Annotated[dict[StateName, StateForm | None], Field(min_length=1)]
+    )
     types: dict[Name, Fields] = {}
     data: Fields = {}
     transitions: Annotated[list[TransitionForm], Field(min_length=1)]
+
+
+_KEYS = frozenset(
+    info.alias or name
+    for form in (MachineForm, TransitionForm, StateForm, IntentForm, RetryForm, GuardForm, FieldForm)
+    for name, info in form.model_fields.items()
+)
 
 
 def read_form(document: Document) -> MachineForm:
@@ -122,21 +135,9 @@ def read_form(document: Document) -> MachineForm:
     Raises:
         ValidationError: Keys are missing, unknown or of another type; with file and line of each.
     """
+    if not isinstance(document.value, dict):
+        raise document.refused((("", f"is {describe(document.value)}; a state machine is a mapping"),))
     try:
         return MachineForm.model_validate(document.value)
     except pydantic.ValidationError as error:
-        violations: dict[str, str] = {}
-        for row in error.errors(include_url=False, include_context=False, include_input=False):
-            violations.setdefault(_path(row["loc"]), row["msg"])
-        raise document.refused(tuple(violations.items())) from None
-
-
-def _path(parts: tuple[int | str, ...]) -> str:
-    """The path as the document has it; the names that pydantic gives to the branches of a union are left out."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif part.isidentifier() and not part.endswith("Form") and part not in ("str", "dict", "list", "constrained"):
-            path += f".{part}" if path else part
-    return path
+        raise document.refused(form_violations(document.value, error, _KEYS)) from None

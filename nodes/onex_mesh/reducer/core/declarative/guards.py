@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from onex_mesh.reducer.core.context import ReducerContext
 from onex_mesh.reducer.core.declarative.contradiction import Domain, Domains, can_hold
 from onex_mesh.reducer.core.declarative.domains import domains_of
 from onex_mesh.reducer.core.declarative.language import ExpressionError, Language, Program
 from onex_mesh.reducer.core.declarative.schema import STATE, Schema
-from onex_mesh.reducer.core.declarative.scope import Scope, run_scope
+from onex_mesh.reducer.core.declarative.scope import no_scope, run_scope
 from onex_mesh.reducer.core.declarative.tree import Call, Name, Node
 from onex_mesh.runtime.errors import ReductionFailedError
-
-_DRAWS = re.compile(r"\b(uuid|random_int)\s*\(")
-_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,15 +55,13 @@ class DeclaredGuard:
     def _is_false(self, condition: Program, status_field: str, status: str) -> bool:
         """Whether a condition that reads nothing but the FSM state, or nothing, comes to false in a state."""
         source = condition.source.replace(f"{STATE.lower()}.{status_field}", f"'{status}'")
-        if _DRAWS.search(source):
-            return False
         try:
             # Without variables: an expression that still reads one does not compile.
             program = Language(self.schema, {}).compile(source, condition.place)
         except ExpressionError:
             return False
         try:
-            return program.evaluate(Scope(self.schema, ReducerContext(now=_ANY_TIME, action_id=""), {})) is False
+            return program.is_constant and program.evaluate(no_scope(self.schema)) is False
         except ReductionFailedError:
             return True
 

@@ -14,7 +14,7 @@ from cel_expr_python import cel
 
 from onex_mesh.reducer.core.context import ReducerContext
 from onex_mesh.reducer.core.declarative.pool import PACKAGE
-from onex_mesh.reducer.core.declarative.schema import Plain, Schema
+from onex_mesh.reducer.core.declarative.schema import CONTEXT, PAYLOAD, STATE, Plain, Schema
 from onex_mesh.reducer.core.declarative.scope import Scope
 from onex_mesh.reducer.core.declarative.tree import Node, tree_of
 from onex_mesh.reducer.core.declarative.types import FieldType, Kind
@@ -26,6 +26,7 @@ _STRINGS = cel.Type.List(_STRING)
 # Its own: what the application sets as the precision of its decimals must not change what a file computes.
 _DECIMALS = Context(prec=28)
 _BOUND_MAX = 2**53
+_DRAWS = re.compile(r"\b(uuid|random_int)\s*\(")
 _PATH = re.compile(r"(?:state|payload|ctx|next)(?:\.[A-Za-z_]\w*)*")
 
 _context: ContextVar[ReducerContext] = ContextVar("reducer context of the expression that is evaluated")
@@ -72,6 +73,11 @@ class Program:
         if result.type() == cel.Type.ERROR:
             raise self._failed(value)
         return value
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it reads nothing, and so always comes to the same."""
+        return not self._reads and not _DRAWS.search(self.source)
 
     @property
     def tree(self) -> Node:
@@ -172,10 +178,17 @@ class Language:
 
 
 def first_line(error: object) -> str:
-    """The first line of what CEL has to say, without its codes."""
+    """The first line of what CEL has to say, in the words of a file, without its codes."""
     line = str(error).splitlines()[0]
     line = re.sub(r"^[A-Z_]+: (?:ERROR: <input>:\d+:\d+: )?", "", line)
-    return line.replace(f" (in container '{PACKAGE}')", "").replace(f"{PACKAGE}.", "")
+    line = line.replace(f" (in container '{PACKAGE}')", "").replace(f"{PACKAGE}.", "")
+    line = re.sub(r" expecting \{.*", "", line).replace("mismatched input '<EOF>'", "something is missing at the end")
+    return re.sub(r"undefined field ('\w+') not found in struct '([A-Za-z]+)\d*'", _no_field, line)
+
+
+def _no_field(found: re.Match[str]) -> str:
+    holder = {STATE: "the state", PAYLOAD: "the payload", CONTEXT: "ctx"}.get(found[2], found[2])
+    return f"{holder} has no field {found[1]}"
 
 
 def type_name(kind: cel.Type) -> str:

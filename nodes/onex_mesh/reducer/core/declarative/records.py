@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
+
+import pydantic
+from pydantic import BaseModel, Field
+from pydantic_core import SchemaError
 
 from onex_mesh.reducer.core.declarative.form import FieldForm, Fields, MachineForm
-from onex_mesh.reducer.core.declarative.schema import STATE, natural_default
+from onex_mesh.reducer.core.declarative.schema import CONTEXT, PAYLOAD, STATE, natural_default
 from onex_mesh.reducer.core.declarative.types import FieldType, Kind, Record, RecordField, TypeTextError, parse_type
 from onex_mesh.runtime.violations import Violations
 
-PAYLOAD = "Payload"
-CONTEXT = "Context"
 _RESERVED = re.compile(rf"{STATE}|{CONTEXT}|{PAYLOAD}\d*")
+_TAKEN = frozenset(name for name in dir(BaseModel) if name.startswith("model_"))
 _NUMBERS = frozenset((Kind.INT, Kind.DOUBLE, Kind.DECIMAL))
 _SIZED = frozenset((Kind.STRING, Kind.LIST, Kind.MAP))
 
@@ -22,6 +26,8 @@ def records_of(form: MachineForm, violations: Violations) -> list[Record]:
     for name in form.types:
         if _RESERVED.fullmatch(name):
             violations.add(f"types.{name}", f"{name} is a name of the machine's own")
+        elif name in list(Kind):
+            violations.add(f"types.{name}", f"{name} is a type already")
     names = frozenset(form.types)
     records = {
         name: Record(name, _fields(fields, f"types.{name}", names, violations, has_defaults=False))
@@ -59,7 +65,17 @@ def _fields(
     fields: Fields, path: str, names: frozenset[str], violations: Violations, *, has_defaults: bool
 ) -> tuple[RecordField, ...]:
     found = []
+    known: dict[str, str] = {}
     for name, written in fields.items():
+        twin = known.setdefault(name.replace("_", "").lower(), name)
+        if twin != name:
+            violations.add(
+                f"{path}.{name}", f"differs from {twin} in case and '_' only, which the messages of CEL do not"
+            )
+            continue
+        if name in _TAKEN:
+            violations.add(f"{path}.{name}", f"{name} cannot be the name of a field: models have it for themselves")
+            continue
         form = FieldForm(type=written) if isinstance(written, str) else written
         where = f"{path}.{name}"
         try:
@@ -100,7 +116,21 @@ def _constraints(form: FieldForm, kind: FieldType, path: str, violations: Violat
             violations.add(f"{path}.{written}", f"is for {allowed}, not for {kind}")
             continue
         found[name] = value
+    _check_constraints(found, path, violations)
     return found
+
+
+def _check_constraints(found: Mapping[str, object], path: str, violations: Violations) -> None:
+    for least, greatest, written in (("ge", "le", "minimum"), ("min_length", "max_length", "min_length")):
+        low, high = found.get(least), found.get(greatest)
+        if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+            violations.add(f"{path}.{written}", f"{low} is more than {high}, the most that there may be")
+    if "pattern" in found:
+        try:
+            pydantic.TypeAdapter(Annotated[str, Field(pattern=str(found["pattern"]))])
+        except SchemaError as error:
+            lines = str(error).splitlines()
+            violations.add(f"{path}.pattern", f"is no regular expression: {lines[-1].strip().removeprefix('error: ')}")
 
 
 def _ordered(records: Mapping[str, Record], violations: Violations) -> list[Record]:

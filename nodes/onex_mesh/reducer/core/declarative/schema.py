@@ -6,6 +6,7 @@ is loaded, not when an order is placed. The messages exist in this process only 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,7 +25,9 @@ from onex_mesh.reducer.core.freeze import FrozenDict, FrozenJson
 from onex_mesh.runtime.payload import Json, from_value, to_value
 
 STATE = "State"
-"""Name of the record of the state; no other may have it."""
+PAYLOAD = "Payload"
+CONTEXT = "Context"
+"""Names of the records of the state, of payloads (with a number), and of `ctx`; no others may have them."""
 
 _WHOLE_MAX = 2**53
 _TIMESTAMP = "google.protobuf.Timestamp"
@@ -124,6 +127,16 @@ class Schema:
         """Whether there is a record of that name."""
         return name in self._records
 
+    def check_field(self, record: str, field: str, value: object) -> None:
+        """Checks plain JSON of one field.
+
+        Raises:
+            pydantic.ValidationError: It does not fit.
+        """
+        found = next(row for row in self._records[record].fields if row.name == field)
+        annotation: type = cast("type", self._annotation(self._records[record], found))
+        pydantic.TypeAdapter(annotation).validate_python(value)
+
     def cel_type(self, kind: FieldType) -> cel.Type:
         """What CEL takes a field for."""
         if kind.kind is Kind.RECORD:
@@ -207,7 +220,10 @@ class Schema:
                 fields[field.name] = (annotation, Field(description=field.description or None))
             else:
                 fields[field.name] = (annotation, Field(field.default, description=field.description or None))
-        model = pydantic.create_model(record.name, __base__=RecordModel, **fields)  # type: ignore[call-overload]  # fields by name
+        with warnings.catch_warnings():
+            # `copy`, `json` and the like are good names of fields; nothing here calls the old methods of that name.
+            warnings.filterwarnings("ignore", message="Field name .* shadows an attribute", category=UserWarning)
+            model = pydantic.create_model(record.name, __base__=RecordModel, **fields)  # type: ignore[call-overload]  # fields by name
         return cast("type[BaseModel]", model)
 
     def _annotation(self, record: Record, field: RecordField) -> object:

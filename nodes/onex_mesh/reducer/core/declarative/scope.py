@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.declarative.records import CONTEXT
-from onex_mesh.reducer.core.declarative.schema import STATE, Schema
+from onex_mesh.reducer.core.declarative.schema import CONTEXT, STATE, Schema
 from onex_mesh.reducer.core.documents import write_model
 
 
@@ -73,6 +72,11 @@ def run_scope(schema: Schema, state: BaseModel, rest: Sequence[object], payload_
         assert isinstance(payload, BaseModel)
         documents["payload"] = (payload_record, write_model(payload))
     return Scope(schema, context, documents)
+
+
+def no_scope(schema: Schema) -> Scope:
+    """What an expression that reads nothing reads."""
+    return Scope(schema, ReducerContext(now=datetime(2000, 1, 1, tzinfo=UTC), action_id=""), {})
 
 
 def _told(context: ReducerContext) -> dict[str, object]:
