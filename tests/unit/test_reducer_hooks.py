@@ -21,8 +21,10 @@ from onex_mesh.reducer.core import (
     transition,
 )
 from onex_mesh.reducer.core.analysis import analysed
+from onex_mesh.reducer.core.declarative.build import machine_of
 from onex_mesh.reducer.core.graph import graphviz, mermaid
 from onex_mesh.reducer.core.machine import Applied, apply_action
+from onex_mesh.runtime.document import parse_document
 from onex_mesh.runtime.errors import PurityViolationError, ReductionFailedError, StateConsistencyError, ValidationError
 from tests.order_machine import Frozen, OrderMachine
 
@@ -232,9 +234,36 @@ def test_diagrams() -> None:
     assert drawn.endswith("    s3 --> [*]\n")
     graph = graphviz(fsm)
     assert graph.startswith('digraph "order" {')
-    assert '"SHIPPED" [peripheries=2];' in graph
+    assert '"SHIPPED" [label="SHIPPED", peripheries=2];' in graph
     assert '"IDLE" -> "ORDER_PLACED" [label="PLACE_ORDER"];' in graph
     assert "LOOK → ?" in mermaid(Fsm.from_class(LampMachine))
+
+
+def test_diagrams_show_entry_and_exit() -> None:
+    """R166: what happens in a state stands in it; characters that mean something to a language are escaped."""
+    fsm = Fsm.from_class(LampMachine)
+    assert "    s1 : entry / shines\n    s1 : exit / changes\n" in mermaid(fsm)
+    assert '"ON" [label="ON\\nentry / shines\\nexit / changes"];' in graphviz(fsm)
+    text = LAMP.replace("GUARD", r"""size('a\"b;') > 3 && state.count != 4""")
+    declared = machine_of(parse_document(text, "lamp.yaml"))
+    assert "    s1 : entry / count, message_publish to log\n" in mermaid(declared)
+    assert "    s0 --> s1 : PRESS [size('a#34;b#59;') #62; 3 && state.count != 4]\n" in mermaid(declared)
+    assert '"OFF" -> "ON" [label="PRESS [size(\'a\\"b;\') > 3 && state.count != 4]"];' in graphviz(declared)
+
+
+LAMP = """
+name: lamp
+initial: "OFF"
+states:
+  "OFF":
+  "ON":
+    assign: {count: state.count + 1}
+    entry: [{type: message_publish, target: log, payload: {event_type: IS_ON}}]
+data: {count: int}
+transitions:
+  - {action: PRESS, from: "OFF", to: "ON", guard: "GUARD"}
+  - {action: PRESS, from: "ON", to: "OFF"}
+"""
 
 
 def test_the_command_draws() -> None:

@@ -15,6 +15,7 @@ def mermaid(fsm: Fsm) -> str:
     lines = ["stateDiagram-v2"]
     lines += [f'    state "{_escaped(name)}" as {alias}' for name, alias in names.items()]
     lines.append(f"    [*] --> {names[fsm.status_of(fsm.initial)]}")
+    lines += [f"    {names[name]} : {_escaped(text)}" for name, text in _actions(fsm)]
     for source, target, label in _arrows(fsm):
         lines.append(f"    {names[source]} --> {names[target]} : {_escaped(label)}")
     lines += [f"    {names[name]} --> [*]" for name in names if name in fsm.final]
@@ -25,14 +26,26 @@ def graphviz(fsm: Fsm) -> str:
     """A Graphviz graph, in the language of `dot`."""
     lines = [f'digraph "{_quoted(fsm.name)}" {{', "    rankdir=LR;", "    node [shape=box, style=rounded];"]
     lines.append("    start [shape=point];")
+    actions = _actions(fsm)
     for state in fsm.states:
         name = str(state.value)
-        shape = " [peripheries=2]" if name in fsm.final else ""
-        lines.append(f'    "{_quoted(name)}"{shape};')
+        label = "\\n".join(_quoted(text) for text in (name, *(text for owner, text in actions if owner == name)))
+        final = ", peripheries=2" if name in fsm.final else ""
+        lines.append(f'    "{_quoted(name)}" [label="{label}"{final}];')
     lines.append(f'    start -> "{_quoted(fsm.status_of(fsm.initial))}";')
     for source, target, label in _arrows(fsm):
         lines.append(f'    "{_quoted(source)}" -> "{_quoted(target)}" [label="{_quoted(label)}"];')
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _actions(fsm: Fsm) -> list[tuple[str, str]]:
+    """State, and what happens when it is entered or left."""
+    return [
+        (name, f"{when} / {getattr(hooks[name].function, '__name__', when)}")
+        for name in (str(state.value) for state in fsm.states)
+        for when, hooks in (("entry", fsm.entries), ("exit", fsm.exits))
+        if name in hooks
+    ]
 
 
 def _arrows(fsm: Fsm) -> list[tuple[str, str, str]]:

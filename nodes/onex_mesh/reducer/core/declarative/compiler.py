@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import pydantic
@@ -79,12 +79,14 @@ class Compiler:
         intents = self._intents(state.entry, f"{path}.entry", self._base)
         if assign is None or intents is None:
             return None
-        return DeclaredEntry(self._schema, assign, intents, self._place(path), "entry")
+        return DeclaredEntry(self._schema, assign, intents, self._place(path), _named(state.assign, state.entry))
 
     def exit(self, state: StateForm, path: str) -> DeclaredExit | None:
         """What happens when the state is left."""
         intents = self._intents(state.exit, f"{path}.exit", self._base)
-        return None if intents is None else DeclaredExit(self._schema, intents, self._place(path), "exit")
+        return (
+            None if intents is None else DeclaredExit(self._schema, intents, self._place(path), _named((), state.exit))
+        )
 
     def _with_payload(self, record: str | None) -> dict[str, cel.Type]:
         return self._base if record is None else {**self._base, "payload": cel.Type(f"{PACKAGE}.{record}")}
@@ -158,6 +160,11 @@ class Compiler:
             retry=None if form.retry is None else _retry(form.retry),
             place=self._place(path),
         )
+
+
+def _named(assigned: Iterable[str], intents: Iterable[IntentForm]) -> str:
+    """What a function without a name does, for diagrams: "count, notification to mail"."""
+    return ", ".join((*assigned, *(f"{intent.type} to {intent.target}" for intent in intents)))
 
 
 def _retry(form: RetryForm) -> Retry:
