@@ -9,7 +9,8 @@ import typer
 
 from onex_mesh.cli.dev_command import dev
 from onex_mesh.cli.mesh_commands import lease, nodes
-from onex_mesh.cli.reducer_commands import graph, replay, simulate
+from onex_mesh.cli.reducer_commands import graph, simulate
+from onex_mesh.cli.replay_command import replay
 from onex_mesh.cli.restore_command import restore
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve

@@ -10,33 +10,18 @@ from typing import Annotated, cast
 
 import typer
 
-from onex.v1 import orchestrator_pb2, workflow_pb2
 from onex_mesh.app import load_app
-from onex_mesh.app.contract_form import fill_fields
 from onex_mesh.cli import exit_codes
-from onex_mesh.cli.client import MeshClient
 from onex_mesh.cli.console import notes
-from onex_mesh.cli.options import (
-    READY_FILE_DEFAULT,
-    AddressOption,
-    EtcdOption,
-    NamespaceOption,
-    ReadyFileOption,
-    TimeoutOption,
-    mesh_address,
-)
 from onex_mesh.cli.serve_command import AppDirOption, AppOption
-from onex_mesh.cli.shield import run_async, shielded
-from onex_mesh.cli.workflow_commands import whole_history
+from onex_mesh.cli.shield import shielded
 from onex_mesh.reducer.core.analysis import analysed
 from onex_mesh.reducer.core.fsm import Fsm
 from onex_mesh.reducer.core.graph import graphviz, mermaid
 from onex_mesh.runtime.document import read_document
 from onex_mesh.runtime.errors import OnexError, ValidationError
 from onex_mesh.runtime.payload import Json
-from onex_mesh.runtime.violations import Violations
 from onex_mesh.testing.machine import machine_of
-from onex_mesh.testing.replay import replay as replayed_history
 from onex_mesh.testing.scenario import NOW, Given, Then, given, intent_document
 
 NameArgument = Annotated[
@@ -125,71 +110,6 @@ def simulate(
     return exit_codes.OK
 
 
-@shielded
-def replay(
-    workflow_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Workflows to ask the mesh for.")
-    ] = None,
-    histories: Annotated[
-        list[Path] | None,
-        typer.Option("--history", metavar="FILE", help="Output of `onex-mesh history ID --output json`; repeatable."),
-    ] = None,
-    app: AppOption = "",
-    app_dir: AppDirOption = Path(),
-    timeout_s: TimeoutOption = 30.0,
-    address: AddressOption = "",
-    etcd: EtcdOption = "",
-    namespace: NamespaceOption = "default",
-    ready_file: ReadyFileOption = READY_FILE_DEFAULT,
-) -> int:
-    """Run recorded actions through the present reducers, and show what comes out otherwise.
-
-    The check before a deploy: ends with 1 if a state or an intent differs, or an action is refused now. Nothing is
-    executed.
-
-    Examples:
-
-        onex-mesh history order-1001 --output json > order-1001.json
-
-        onex-mesh reducer replay --history order-1001.json --app shop.orders:app
-
-        onex-mesh reducer replay order-1001 order-1002 --app shop.orders:app --address localhost:50054
-    """
-    if not app:
-        raise ValidationError("give the App whose reducers are tried: --app MODULE:NAME")
-    if not workflow_ids and not histories:
-        raise ValidationError("give workflow ids, or --history FILE")
-    reducers = load_app(app, directory=app_dir).reducers
-    recorded = [(str(path), _history_file(path)) for path in histories or ()]
-    if workflow_ids:
-        where = mesh_address(address, etcd, namespace, ready_file)
-
-        async def fetch() -> list[tuple[str, list[workflow_pb2.Commit]]]:
-            async with MeshClient(await where.orchestrators(), timeout_s=timeout_s) as client:
-                return [(each, (await whole_history(client, each))[0]) for each in workflow_ids]
-
-        recorded += run_async(fetch())
-    differences = transitions = 0
-    for source, commits in recorded:
-        replayed = run_async(replayed_history(commits, reducers))
-        transitions += replayed.transitions
-        differences += len(replayed.differences)
-        for found in replayed.differences:
-            _write(
-                {
-                    "workflow_id": found.workflow_id or source,
-                    "epoch": found.epoch,
-                    "step_id": found.step_id,
-                    "part": found.part,
-                    "path": found.path,
-                    "recorded": found.recorded,
-                    "now": found.now,
-                }
-            )
-    notes().print(f"{len(recorded)} workflows, {transitions} transitions, {differences} differences", highlight=False)
-    return exit_codes.WORKFLOW_FAILED if differences else exit_codes.OK
-
-
 def machine_named(name: str, *, app: str, app_dir: Path, file: Path | None, version: str = "") -> Fsm:
     """The state machine that a command is about.
 
@@ -228,19 +148,6 @@ def _json_file(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValidationError(f"{path}: {error}") from error
-
-
-def _history_file(path: Path) -> list[workflow_pb2.Commit]:
-    document = read_document(path)
-    violations = Violations()
-    history = orchestrator_pb2.GetHistoryResponse()
-    if isinstance(document.value, dict):
-        fill_fields(history, document.value, "", violations)
-    else:
-        violations.add("", "is not what `onex-mesh history ID --output json` writes")
-    if violations.found:
-        raise document.refused(tuple(violations.found))
-    return list(history.commits)
 
 
 def _write(row: dict[str, Json]) -> None:

@@ -6,16 +6,17 @@ and the results of the steps before, exactly as it did when the workflow ran.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC
+from itertools import pairwise
 
 from google.protobuf.message import Message
 
-from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
+from onex.v1 import action_pb2, common_pb2, intent_pb2, reducer_pb2, workflow_pb2
 from onex_mesh.app.plain_form import to_plain
 from onex_mesh.orchestrator.core import actions, records
-from onex_mesh.orchestrator.core.plan import Plan, compile_plan
+from onex_mesh.orchestrator.core.plan import PlannedStep, compile_plan
 from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.runtime.errors import OnexError, ValidationError
@@ -23,6 +24,13 @@ from onex_mesh.runtime.payload import Json
 
 # Filled in by the orchestrator when it commits, not by the reducer.
 _FILLED_IN = ("step_id", "correlation_id")
+# What the code of a reducer says no with; other failures are not its own.
+_REFUSALS = frozenset(
+    {
+        "TRANSITION_REFUSED", "UNKNOWN_ACTION", "VALIDATION_FAILED", "PURITY_VIOLATION", "REDUCTION_FAILED",
+        "REDUCER_NOT_FOUND",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,9 @@ class Difference:
         epoch: The epoch that recorded it.
         step_id: The reducer step.
         part: "state", "intents" or "refusal".
-        path: The field that differs, such as "total" or "[0].payload.data.total".
-        recorded: What the log says; None if it was not there.
-        now: What the present code gives; None if it gives nothing.
+        path: The field that differs, such as "total" or "[0].payload.data.total"; of a refusal, its reason.
+        recorded: What the log says; None if it was not there. Of a refusal, its message.
+        now: What the present code gives; None if it gives nothing. Of a refusal, its message, or what it leads to now.
     """
 
     workflow_id: str
@@ -54,7 +62,7 @@ class Replayed:
 
     Attributes:
         workflow_id: The workflow.
-        transitions: Reducer steps that were run again.
+        transitions: Reducer steps that were run again: transitions and aggregations.
         differences: What comes out otherwise.
     """
 
@@ -66,40 +74,43 @@ class Replayed:
 async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegistry) -> Replayed:
     """Runs the reducer steps of a workflow's history through the reducers that are there now.
 
+    Each starts from the state that was recorded before it, so one difference is not told again by those after it. Steps
+    that were refused are tried as well: that they are taken now is a difference too.
+
     Args:
         commits: The whole history, from epoch 1 on.
         reducers: The present code.
 
     Raises:
-        ValidationError: The history does not begin with epoch 1, or its contract cannot be read any more.
+        ValidationError: The history does not begin with epoch 1, has a gap, or its contract cannot be read any more.
     """
-    if not commits or commits[0].epoch != 1:
-        raise ValidationError("a history begins with epoch 1; ask for all of it")
+    _check_whole(commits)
     contract = commits[0].contract
     plan = compile_plan(contract)
-    inputs = actions.Inputs(plan, contract, records.Results())
-    reductions = Reductions(reducers)
-    states: dict[str, workflow_pb2.ReducerState] = {}
+    run = _Run(Reductions(reducers), actions.Inputs(plan, contract, records.Results()))
     issued: dict[str, action_pb2.Action] = {}
-    found: list[Difference] = []
-    transitions = 0
     for commit in commits:
         for row in commit.actions:
             if row.action.target_node == common_pb2.NODE_KIND_REDUCER and row.action.step_id:
                 issued[row.action.step_id] = row.action
         for result in commit.results:
             index = plan.index_of.get(result.step_id)
-            step = plan.steps[index] if index is not None else None
-            if step is not None and step.state_key and result.HasField("result") and result.step_id in issued:
-                transitions += 1
-                recorded = _Recorded(commit, result)
-                found += await _again(reductions, inputs, plan, recorded, issued[result.step_id], states)
+            if index is not None and plan.steps[index].state_key and result.step_id in issued:
+                await run.again(_Recorded(commit, result), plan.steps[index], issued[result.step_id])
             if result.HasField("result"):
-                inputs.add(result.step_id, result.result)
+                run.inputs.add(result.step_id, result.result)
             elif result.status == workflow_pb2.STEP_STATUS_SKIPPED:
-                inputs.skip(result.step_id)
-        states = dict(commit.state.reducer_states)
-    return Replayed(contract.workflow_id, transitions, tuple(found))
+                run.inputs.skip(result.step_id)
+        run.states = dict(commit.state.reducer_states)
+    return Replayed(contract.workflow_id, run.count, tuple(run.found))
+
+
+def _check_whole(commits: Sequence[workflow_pb2.Commit]) -> None:
+    if not commits or commits[0].epoch != 1:
+        raise ValidationError("a history begins with epoch 1; ask for all of it")
+    for before, after in pairwise(commits):
+        if after.epoch != before.epoch + 1:
+            raise ValidationError(f"a history has no gaps: epoch {before.epoch} is followed by {after.epoch}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +124,61 @@ class _Recorded:
     def intents(self) -> list[intent_pb2.Intent]:
         return [intent for intent in self.commit.intents if intent.step_id == self.result.step_id]
 
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """Reason and message of why it failed; empty if it did not."""
+        error = self.result.error
+        return ("", "") if self.result.HasField("result") else (error.reason, error.message)
+
     def differ(self, part: str, path: str, recorded: Json, now: Json) -> Difference:
         commit, step_id = self.commit, self.result.step_id
         return Difference(commit.workflow_id, commit.epoch, step_id, part, path, recorded, now)
 
 
-async def _again(
-    reductions: Reductions,
-    inputs: actions.Inputs,
-    plan: Plan,
-    recorded: _Recorded,
-    action: action_pb2.Action,
-    states: Mapping[str, workflow_pb2.ReducerState],
-) -> list[Difference]:
-    step = plan.steps[plan.index_of[recorded.result.step_id]]
-    origin = Origin(action.correlation_id, action.action_id, action.issued_at.ToDatetime(tzinfo=UTC))
-    try:
-        output = await reductions.reduce(inputs.command(step, states).reduction, origin)
-    except OnexError as error:
-        return [recorded.differ("refusal", error.reason, None, error.message)]
+@dataclass(slots=True)
+class _Run:
+    """One history on its way through the present code."""
+
+    reductions: Reductions
+    inputs: actions.Inputs
+    states: dict[str, workflow_pb2.ReducerState] = field(default_factory=dict)
+    found: list[Difference] = field(default_factory=list)
+    count: int = 0
+
+    async def again(self, recorded: _Recorded, step: PlannedStep, action: action_pb2.Action) -> None:
+        """Runs one step, notes what differs, and goes on from the state that was recorded."""
+        reason, message = recorded.refusal
+        if not recorded.result.HasField("result") and reason not in _REFUSALS:
+            # Skipped, cancelled, or failed for what is not in the code: nothing to compare with.
+            return
+        self.count += 1
+        origin = Origin(action.correlation_id, action.action_id, action.issued_at.ToDatetime(tzinfo=UTC))
+        try:
+            command = self.inputs.command(step, self.states).reduction
+            output = await self.reductions.reduce(command, origin)
+        except OnexError as error:
+            if error.reason != reason:
+                before: Json = f"{reason}: {message}" if reason else None
+                self.found.append(recorded.differ("refusal", error.reason, before, error.message))
+            self._go_on(step, recorded.result.result if not reason else None)
+            return
+        if reason:
+            now = output.state_metadata.new_state or "it is reduced"
+            self.found.append(recorded.differ("refusal", reason, message, now))
+            return
+        self.found += _compared(recorded, output)
+        is_machine = command.reduction_config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED
+        # The log has what an aggregation gave, and its state only at the end of a commit.
+        kept = recorded.result.result if is_machine or not output.HasField("state") else output.state
+        self._go_on(step, kept)
+
+    def _go_on(self, step: PlannedStep, state: common_pb2.Payload | None) -> None:
+        """Steps that were committed together with this one begin where it ended."""
+        if state is not None:
+            self.states[step.state_key] = workflow_pb2.ReducerState(state=state)
+
+
+def _compared(recorded: _Recorded, output: reducer_pb2.ReducerOutput) -> list[Difference]:
     found = [
         recorded.differ("state", path, before, after)
         for path, before, after in _differences("", to_plain(recorded.result.result), to_plain(output.aggregated_data))
@@ -157,8 +204,8 @@ def _intents(messages: Sequence[intent_pb2.Intent]) -> Json:
 def _without(message: intent_pb2.Intent, fields: Sequence[str]) -> Message:
     copy = intent_pb2.Intent()
     copy.CopyFrom(message)
-    for field in fields:
-        copy.ClearField(field)
+    for name in fields:
+        copy.ClearField(name)
     return copy
 
 
