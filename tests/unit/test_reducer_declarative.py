@@ -66,7 +66,7 @@ def outcome(fsm: Fsm, state: object, action: str, payload: object, action_id: st
     try:
         result = apply_action(fsm, state, action, payload, lambda: context(action_id))
     except OnexError as error:
-        return error.reason, None
+        return error.reason, (error.message, getattr(error, "violations", ()))
     messages = intent_messages(result.intents, context(action_id))
     for message in messages:
         told = message.payload["data"]

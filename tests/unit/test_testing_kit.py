@@ -121,6 +121,27 @@ def test_an_invariant_that_does_not_hold() -> None:
         check_invariants(OrderMachine, invariants=[never_shipped], payloads=PAYMENTS, examples=200)
 
 
+def test_an_invariant_without_a_name_is_told_by_its_line() -> None:
+    """R92: several lambdas are told apart."""
+    with pytest.raises(
+        AssertionError, match=r"the invariant at .*test_testing_kit\.py:\d+ does not hold after PLACE_ORDER"
+    ):
+        check_invariants(OrderMachine, invariants=[lambda then: False], payloads=PAYMENTS, examples=50)
+
+
+def test_an_impure_app_ends_simulate_with_2(tmp_path: Path) -> None:
+    """R47: an App that does not fit, with file and line of what is not pure."""
+    source = (Path(__file__).parents[1] / "order_machine.py").read_text()
+    impure = source.replace('ctx.uuid("order")', '__import__("uuid").uuid4()')
+    (tmp_path / "impure_shop.py").write_text(
+        impure + "\n\nfrom onex_mesh.app import App\napp = App('shop')\napp.reducer(name='order')(OrderMachine)\n"
+    )
+    code, rows, told = run("--app", "impure_shop:app", "--app-dir", str(tmp_path), "--action", "PLACE_ORDER")
+    assert (code, rows) == (2, [])
+    assert "impure_shop.py:" in told
+    assert "__import__ runs code that cannot be checked" in " ".join(told.split())
+
+
 def test_a_machine_that_fails_is_found() -> None:
     """R67, R92: an exception of the application is a fault, whatever the action; payloads are made from the models."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onex_mesh.runtime.errors import OnexError, ValidationError
+from onex_mesh.runtime.errors import OnexError, PurityViolationError, ValidationError
 
 OK = 0
 WORKFLOW_FAILED = 1
@@ -18,7 +18,8 @@ _UNAVAILABLE_REASONS = frozenset({"DEPENDENCY_UNAVAILABLE", "OVERLOADED", "ACTIO
 
 def exit_code_of(error: OnexError) -> int:
     """The exit code of a command that ended with this error."""
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError | PurityViolationError):
+        # Either says that something given does not fit; the second, an App.
         return USAGE
     if error.reason == "WORKFLOW_ABORTED":
         return WORKFLOW_FAILED

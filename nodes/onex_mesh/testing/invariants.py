@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pydantic
 from pydantic import BaseModel
 
+from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import OnexError, ValidationError
 from onex_mesh.testing.machine import Source, machine_of
 from onex_mesh.testing.scenario import Given, Then
@@ -87,7 +88,11 @@ def check_invariants(
                     raise
                 continue
             for invariant in invariants:
-                label = getattr(invariant, "__name__", "an invariant")
-                assert invariant(current) is not False, f"{label} does not hold after {action}"
+                assert invariant(current) is not False, f"{_label(invariant)} does not hold after {action}"
 
     holds()
+
+
+def _label(invariant: Invariant) -> str:
+    name = getattr(invariant, "__name__", "<lambda>")
+    return f"the invariant at {place_of(invariant)}" if name == "<lambda>" else name
