@@ -19,7 +19,6 @@ from pydantic.fields import FieldInfo
 from onex_mesh.reducer.core.judged import inside_of, is_own, reason_against
 from onex_mesh.reducer.core.set_order import Finding, findings_of
 from onex_mesh.reducer.core.uses import Scope, Use, function_in, names_read, uses_of
-from onex_mesh.runtime.definition import place_of
 from onex_mesh.runtime.errors import PurityViolationError
 
 
@@ -65,7 +64,7 @@ class _Check:
             names = {**vars(builtins), **function.__globals__}
             self.code(function.__code__, Scope(names, _closure(function), owner))
         for value in inside_of(function):
-            self.value(value, Use(function.__name__, place_of(function), value))
+            self.value(value, Use(function.__name__, "", value, within=function))
 
     def order(self, function: types.FunctionType, sets: frozenset[str]) -> None:
         """Refuses what depends on the order of a set; `sets` are the parameters that are known to be some."""
@@ -86,7 +85,7 @@ class _Check:
                 # What an object answers to `hash` stays within the process, as the order of sets must.
                 continue
             if use.reason:
-                raise _violation(use.place, use.name, use.reason)
+                raise _violation(use.where(), use.name, use.reason)
             self.value(use.value, use)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
@@ -96,7 +95,7 @@ class _Check:
         """Judges something that is used, and what it holds."""
         reason = reason_against(value)
         if reason:
-            raise _violation(use.place, use.name, reason)
+            raise _violation(use.where(), use.name, reason)
         if isinstance(value, types.FunctionType):
             self.function(value)
         elif isinstance(value, type):
@@ -114,7 +113,7 @@ class _Check:
             if issubclass(kind, BaseModel):
                 self.model(kind)
             for row in fields(kind) if is_dataclass(kind) else ():
-                self.value(row.default_factory, Use(f"{kind.__name__}.{row.name}", place_of(kind), row))
+                self.value(row.default_factory, Use(f"{kind.__name__}.{row.name}", "", row, within=kind))
 
     def members(self) -> None:
         """Checks the methods, of classes whose objects are used, that something reached may call by their names."""
@@ -125,7 +124,7 @@ class _Check:
                 for name, member in _own_members(kind):
                     function = function_in(member)
                     if function is None and name in self.attributes and not name.startswith("_"):
-                        self.value(member, Use(f"{kind.__name__}.{name}", place_of(kind), member))
+                        self.value(member, Use(f"{kind.__name__}.{name}", "", member, within=kind))
                     elif name in self.attributes or (name.startswith("_") and name.endswith("_")):
                         self.function(function, _owner_in(function, member))
 
@@ -136,7 +135,7 @@ class _Check:
         for _, member in _own_members(model):
             self.function(function_in(member))
         for name, info in model.model_fields.items():
-            use = Use(f"{model.__name__}.{name}", place_of(model), info)
+            use = Use(f"{model.__name__}.{name}", "", info, within=model)
             for value in _functions_of(info):
                 try:
                     self.value(value, use)
@@ -145,7 +144,7 @@ class _Check:
                     text = error.error_context if str(error.error_context["place"]).startswith("<") else {}
                     if not text:
                         raise
-                    raise _violation(use.place, str(text["name"]), str(text["reason"])) from None
+                    raise _violation(use.where(), str(text["name"]), str(text["reason"])) from None
             for kind in _classes_in(info.annotation):
                 if issubclass(kind, BaseModel):
                     self.model(kind)

@@ -21,6 +21,7 @@ from onex_mesh.reducer.core.impure import (
     TELLING_CALLS,
     module_reason,
 )
+from onex_mesh.runtime.definition import place_of
 
 MISSING = object()
 """Stands for a value that is not known."""
@@ -44,15 +45,21 @@ class Use:
 
     Attributes:
         name: As it is written, such as "datetime.datetime.now".
-        place: "file:line".
+        place: "file:line"; empty if it is where `within` is defined.
         value: What it is; `MISSING` if that is not known.
         reason: Why it must not be used, where its form alone tells.
+        within: The function or class that it belongs to.
     """
 
     name: str
     place: str
     value: object
     reason: str = ""
+    within: object = None
+
+    def where(self) -> str:
+        """File and line; to look for those of a class takes a while."""
+        return self.place or place_of(self.within)
 
 
 @dataclass(frozen=True, slots=True)
