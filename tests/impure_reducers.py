@@ -674,6 +674,34 @@ def set_extended(state: Order) -> Order:
     return done(state, rows)
 
 
+def set_after_a_failure(state: Order, payload: object) -> Order:
+    names = sorted(state.order_id)
+    try:
+        names = set(names)
+        names.add(payload["name"])
+    except KeyError:
+        return done(state, list(names))  #! makes a list of a set
+    return state
+
+
+def set_by_union(state: Order) -> Order:
+    return done(state, list(set.union(*[{item.sku} for item in state.items])))  #! makes a list of a set
+
+
+def set_or_nothing(state: Order, payload: object) -> Order:
+    return done(state, list(set(state.order_id) or payload))  #! makes a list of a set
+
+
+def set_into_a_slice(state: Order) -> Order:
+    rows = ["a"]
+    rows[1:] = {"b", state.order_id}  #! puts a set into something that has an order
+    return done(state, rows)
+
+
+def frames_of_a_generator(state: Order) -> Order:
+    return done(state, (row for row in ()).gi_frame.f_back)  #! .gi_frame reaches for what an object hides
+
+
 # What could change, or is changed
 
 

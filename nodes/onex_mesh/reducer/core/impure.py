@@ -93,7 +93,8 @@ TELLING_CALLS: Mapping[str, str] = {
 
 _HIDING = """
     __dict__ __globals__ __builtins__ __code__ __closure__ __subclasses__ __getattribute__ __reduce__ __reduce_ex__
-    __import__ __loader__ __spec__ f_globals f_locals gi_frame tb_frame
+    __import__ __loader__ __spec__ f_globals f_locals f_builtins f_back gi_frame
+    cr_frame ag_frame tb_frame
 """
 TELLING_ATTRIBUTES: Mapping[str, str] = {
     **dict.fromkeys(_HIDING.split(), HIDDEN),

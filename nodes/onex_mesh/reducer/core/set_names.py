@@ -47,7 +47,7 @@ class SetNames:
             case ast.Name(id=name) if name in self.names:
                 return True
             case ast.Call(func=ast.Attribute(attr=name, value=value)) if name in _OF_SETS:
-                return self.is_set(value)
+                return self.is_set(value) or name_of(value) in SET_MAKERS
             case ast.Call(func=function):
                 return name_of(function) in SET_MAKERS or self._returns_set(function)
             case ast.BinOp(left=left, op=operator, right=right):
@@ -55,6 +55,8 @@ class SetNames:
                 return isinstance(operator, _OPERATORS) and either
             case ast.IfExp(body=body, orelse=otherwise):
                 return self.is_set(body) or self.is_set(otherwise)
+            case ast.BoolOp(values=values):
+                return any(map(self.is_set, values))
             case ast.NamedExpr(value=value):
                 return self.is_set(value)
         found = self.known(node)

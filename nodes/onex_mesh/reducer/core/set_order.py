@@ -119,7 +119,11 @@ class _Finder(ast.NodeVisitor):
         self._branches(node.body, node.orelse)
 
     def visit_Try(self, node: ast.Try) -> None:
-        self._branches([*node.body, *node.orelse], *(handler.body for handler in node.handlers), [])
+        before = self._sets.names
+        self._all(node.body)
+        # A handler may begin anywhere in the body.
+        self._sets.names |= before
+        self._branches(node.orelse, *(handler.body for handler in node.handlers))
         self._all(node.finalbody)
 
     def visit_Match(self, node: ast.Match) -> None:
@@ -216,6 +220,8 @@ class _Finder(ast.NodeVisitor):
                 values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(targets) else ()
                 for index, inner in enumerate(targets):
                     self._bind(inner, values[index] if values else None)
+            case ast.Subscript(slice=ast.Slice()) if value is not None and self._sets.is_set(value):
+                self._tell(target, "puts a set into something that has an order" + _SORT_IT)
 
     def _branches(self, *bodies: Iterable[ast.stmt]) -> None:
         """Whatever is a set at the end of one of them may be one afterwards."""
