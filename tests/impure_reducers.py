@@ -59,6 +59,8 @@ import numpy
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
 
 from onex_mesh.reducer.core import ReducerContext
+from tests import machine_tools
+from tests.machine_tools import LOADED_AT as LOADED
 from tests.order_machine import Item, Order
 
 RATES = {"DE": 19}
@@ -78,6 +80,10 @@ MODULES = (math, time)
 FUNCTIONS = (("draw", random.random),)
 KINDS = frozenset({"tea", "pot"})
 SETTINGS = types.SimpleNamespace(rate=19)
+STARTED: float = time.time()
+TOKEN = "x" + str(uuid4())
+REGION = os.environ.get("REGION", "eu")
+SALT = hash("salt")
 total = 0
 
 
@@ -703,6 +709,30 @@ def frames_of_a_generator(state: Order) -> Order:
 
 
 # What could change, or is changed
+
+
+def constant_of_the_clock(state: Order) -> Order:
+    return done(state, STARTED)  #! STARTED holds what time.time gave at
+
+
+def constant_of_randomness(state: Order) -> Order:
+    return done(state, TOKEN.upper())  #! TOKEN holds what uuid4 gave at
+
+
+def constant_of_the_environment(state: Order) -> Order:
+    return done(state, REGION)  #! REGION holds what os.environ gave at
+
+
+def constant_of_a_hash(state: Order) -> Order:
+    return done(state, SALT)  #! SALT holds what hash gave at
+
+
+def constant_of_another_module(state: Order) -> Order:
+    return done(state, machine_tools.LOADED_AT)  #! machine_tools.LOADED_AT holds what time.time gave at
+
+
+def constant_imported(state: Order) -> Order:
+    return done(state, LOADED)  #! LOADED holds what time.time gave at
 
 
 def global_changed(state: Order) -> Order:

@@ -42,6 +42,7 @@ import numpy
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field, field_validator, model_validator
 
 from onex_mesh.reducer.core import FrozenDict, ReducerContext
+from tests import machine_tools
 from tests.order_machine import Item, Order, Status
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -58,6 +59,9 @@ LISTS = TypeAdapter(list[int])
 CENT = Decimal("0.01")
 EXACT = decimal.Context(prec=50)
 PI = math.pi
+LICENCE = (pathlib.Path(__file__).parents[1] / "LICENSE").read_text()
+LIMIT: int = 2**10
+FIRST_DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def done(state: Order, text: object) -> Order:
@@ -234,6 +238,10 @@ def local_collections(state: Order) -> Order:
     heapq.heapify(heap)
     bisect.insort(rows, "b")
     return done(state, (dict(counts), list(queue), top, heap, rows))
+
+
+def constants(state: Order) -> Order:
+    return done(state, (LICENCE[:10], LIMIT, FIRST_DAY.year, PI, CENT, machine_tools.RATE))
 
 
 def decimals(state: Order) -> Order:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from onex_mesh.reducer.core.constants import reason_of_origin
 from onex_mesh.reducer.core.judged import inside_of, is_own, reason_against
 from onex_mesh.reducer.core.set_order import Finding, findings_of
 from onex_mesh.reducer.core.uses import Scope, Use, function_in, names_read, uses_of
@@ -87,9 +88,22 @@ class _Check:
             if use.reason:
                 raise _violation(use.where(), use.name, use.reason)
             self.value(use.value, use)
+            reason = self.origin(use, scope)
+            if reason:
+                raise _violation(use.where(), use.name, reason)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 self.code(constant, scope)
+
+    def origin(self, use: Use, scope: Scope) -> str:
+        """Why a constant that is used holds what differs from process to process."""
+        root, _, rest = use.name.partition(".")
+        if isinstance(use.value, types.FunctionType | types.ModuleType | type) or root not in scope.names:
+            return ""
+        holder = scope.names[root]
+        if isinstance(holder, types.ModuleType):
+            return reason_of_origin(holder.__name__, rest.partition(".")[0])
+        return reason_of_origin(str(scope.names.get("__name__")), root)
 
     def value(self, value: object, use: Use) -> None:
         """Judges something that is used, and what it holds."""
