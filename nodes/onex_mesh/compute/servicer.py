@@ -33,12 +33,14 @@ class ComputeExecutor:
         Raises:
             OnexError: It is refused or failed.
         """
-        output = await self._engine.execute(
+        step = action_pb2.StepOutput()
+        await self._engine.execute(
             command.compute,
             correlation_id=command.compute.correlation_id or context.correlation_id,
             deadline=context.deadline,
+            output=step.compute,
         )
-        return action_pb2.StepOutput(compute=output)
+        return step
 
 
 class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
@@ -53,10 +55,14 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
         self, request: compute_pb2.ExecuteComputeRequest, context: CallContext
     ) -> compute_pb2.ExecuteComputeResponse:
         """Runs one computation (R29)."""
-        output = await self._engine.execute(
-            request.contract, correlation_id=request.contract.correlation_id, deadline=_deadline(context)
+        response = compute_pb2.ExecuteComputeResponse()
+        await self._engine.execute(
+            request.contract,
+            correlation_id=request.contract.correlation_id,
+            deadline=_deadline(context),
+            output=response.output,
         )
-        return compute_pb2.ExecuteComputeResponse(output=output)
+        return response
 
     async def StreamCompute(
         self, request: compute_pb2.StreamComputeRequest, context: CallContext
@@ -64,12 +70,14 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
         """Runs one computation and streams its progress, then its output (R43)."""
         began = time.monotonic()
         steps: asyncio.Queue[Step | None] = asyncio.Queue()
+        last = compute_pb2.StreamComputeResponse()
         work = asyncio.create_task(
             self._engine.execute(
                 request.contract,
                 correlation_id=request.contract.correlation_id,
                 deadline=_deadline(context),
                 progress=steps.put_nowait,
+                output=last.output,
             )
         )
         work.add_done_callback(lambda _: steps.put_nowait(None))
@@ -84,7 +92,8 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
                 if step is None:
                     break
                 yield compute_pb2.StreamComputeResponse(progress=self._progress(step, time.monotonic() - began))
-            yield compute_pb2.StreamComputeResponse(output=await work)
+            await work
+            yield last
         finally:
             work.cancel()
 

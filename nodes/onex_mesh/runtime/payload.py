@@ -36,6 +36,8 @@ _OBJECT_LEVELS = 3
 _LIST_LEVELS = 2
 _PARSER_LEVELS = 100
 
+_DATA_TAG = common_pb2.Payload.DATA_FIELD_NUMBER << 3 | 2
+
 
 def json_payload(value: object) -> common_pb2.Payload:
     """A JSON payload of a plain value.
@@ -51,6 +53,15 @@ def json_payload(value: object) -> common_pb2.Payload:
 def bytes_payload(data: bytes, content_type: str = BYTES_TYPE) -> common_pb2.Payload:
     """A payload of raw bytes."""
     return common_pb2.Payload(data=data, content_type=content_type)
+
+
+def data_field(size_bytes: int) -> bytes:
+    """What stands before so many bytes of `data` in an encoded Payload.
+
+    A payload that parses the two (`MergeFromString`) copies them once, out of whatever memory they are in; assigned to
+    `data`, they would have to be copied into a `bytes` object first.
+    """
+    return bytes((_DATA_TAG,)) + _varint(size_bytes)
 
 
 def from_payload(payload: common_pb2.Payload) -> Json | bytes:

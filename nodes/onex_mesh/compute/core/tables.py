@@ -25,6 +25,10 @@ class Table(Protocol):
         """Its columns, in order."""
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of its rows; of a slice, those of its own rows only."""
+
+    @property
     def schema(self) -> object:
         """Its columns' names and Arrow types."""
 

@@ -1,4 +1,4 @@
-"""Tables on their way to another process and back: as one buffer of Arrow IPC, never row by row.
+"""Tables on their way to another machine and back: as one buffer of Arrow IPC, never row by row.
 
 Pickling a slice of a table sends the whole buffers that it is a view of: each of n chunks would carry the whole table.
 Arrow IPC writes the rows of the slice alone, and what it wrote is read without a copy.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from onex_mesh.compute.core.computation import Task, run
+from onex_mesh.compute.core.output import write_stream
 from onex_mesh.compute.core.tables import arrow, is_table
 
 
@@ -27,10 +28,8 @@ def sealed(value: object) -> object:
     """A value as it travels: a table as a `SealedTable`, anything else as it is."""
     if not is_table(value):
         return value
-    pa = arrow()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, value.schema) as writer:
-        writer.write_table(value)
+    sink = arrow().BufferOutputStream()
+    write_stream(value, sink)
     return SealedTable(sink.getvalue())
 
 
