@@ -26,7 +26,7 @@ from onex_mesh.runtime.errors import (
     ValidationError,
 )
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload
-from tests.algorithms import fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
+from tests.algorithms import asking, fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
 from tests.unit.test_compute_workers import contract, noted_pid, run, until
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -52,7 +52,7 @@ def cluster() -> distributed.LocalCluster:
 
 def engine_on(workers: LocalWorkers) -> ComputeEngine:
     registry = with_builtins(AlgorithmRegistry())
-    for function in (square, fatal, note_pid, hungry, table_bytes):
+    for function in (square, asking, fatal, note_pid, hungry, table_bytes):
         registry.add_function(function, merge=MergeStrategy.CONCATENATE)
     registry.add_function(square, name="impure", pure=False, merge=MergeStrategy.CONCATENATE)
     registry.add_function(total, merge=sum_of_totals)
@@ -174,3 +174,57 @@ async def test_input_that_does_not_fit_is_refused() -> None:
     with pytest.raises(PayloadTooLargeError, match="does not fit into the 1000 bytes of a task"):
         await run(engine_on(workers), contract("square", list(range(500))))
     workers.close()
+
+
+# What reaches a cluster
+
+
+async def test_cancelling_reaches_what_runs_on_the_cluster(engine: ComputeEngine, tmp_path: Path) -> None:
+    """R43: an algorithm that asks its context there ends, long before its time."""
+    task = asyncio.create_task(run(engine, contract("asking", [60], 1, DASK, folder=str(tmp_path))))
+    await until((tmp_path / "begun").exists, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until((tmp_path / "CANCELLED").exists)
+
+
+async def test_a_deadline_reaches_what_runs_on_the_cluster(engine: ComputeEngine, tmp_path: Path) -> None:
+    """R138: what is left of the time travels, for the clock there counts from elsewhere."""
+    made = contract("asking", [60], 1, DASK, folder=str(tmp_path))
+    with pytest.raises(ActionExpiredError):
+        await engine.execute(made, correlation_id="c", deadline=time.monotonic() + 1)
+    await until((tmp_path / "ACTION_EXPIRED").exists)
+    # Its own clock told it: the caller's cancelling came later.
+    assert not (tmp_path / "CANCELLED").exists()
+
+
+async def test_what_a_lost_node_asked_for_ends_on_the_cluster(scheduler: str, tmp_path: Path) -> None:
+    """R164: the connection of a node that closes, or dies, takes its tasks with it."""
+    workers = LocalWorkers(1, 0, scheduler)
+    task = asyncio.create_task(run(engine_on(workers), contract("asking", [60], 1, DASK, folder=str(tmp_path))))
+    await until((tmp_path / "begun").exists, 30)
+    await asyncio.to_thread(workers.close)
+    await until((tmp_path / "CANCELLED").exists)
+    with pytest.raises(DependencyResolutionError, match="was lost"):
+        await task
+
+
+@pytest.mark.slow
+async def test_a_worker_of_the_cluster_that_needs_too_much_memory_is_an_error_of_its_task() -> None:
+    """R44: the limit is the worker's own, and Dask ends it; the node and the next task go on."""
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=512 * MIB,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+        silence_logs=50,
+    ) as running:
+        workers = LocalWorkers(1, 2048 * MIB, running.scheduler_address)
+        engine = engine_on(workers)
+        with pytest.raises(ComputeFailedError, match="a worker died while it ran the algorithm 'hungry'"):
+            await run(engine, contract("hungry", [700], 1, DASK))
+        assert await run(engine, contract("square", [3], 1, DASK)) == [9]
+        await asyncio.to_thread(workers.close)
