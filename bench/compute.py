@@ -83,7 +83,7 @@ def _lines(work: str, rows: int, options: argparse.Namespace, stream: Path) -> I
     stream.write_bytes(data)
     result_bytes = in_arrow(WORKS[work], data).size
     del data
-    runs = max(options.runs, min(50, 10**6 // rows))
+    runs = max(options.runs, min(20, 10**6 // rows))
     by_name: dict[str, Figures] = {}
     for contender in options.contenders:
         for workers in _workers(contender, work, options):

@@ -16,7 +16,7 @@ from onex.v1 import compute_pb2
 from onex_mesh.compute.adapters.workers import LocalWorkers
 from onex_mesh.compute.core import AlgorithmRegistry, MergeStrategy
 from onex_mesh.compute.core.builtin import with_builtins
-from onex_mesh.compute.core.travel import opened, sealed
+from onex_mesh.compute.core.travel import SealedTable, opened, sealed
 from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.runtime.errors import (
     ActionExpiredError,
@@ -104,6 +104,19 @@ def test_a_sealed_slice_is_as_large_as_its_rows() -> None:
     assert len(pickle.dumps(sealed(piece))) < 10_000
     assert opened(sealed(piece)).equals(piece)
     assert opened(sealed([1])) == [1]
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4, 8])
+def test_a_table_is_aligned_wherever_it_arrives(offset: int) -> None:
+    """R28: Arrow's kernels get numbers at addresses that their size divides."""
+    table = pa.table({"n": range(100)})
+    sent = sealed(table)
+    assert isinstance(sent, SealedTable)
+    arrived = pa.py_buffer(bytes(offset) + sent.buffer.to_pybytes()).slice(offset)
+    found = opened(SealedTable(arrived))
+    assert isinstance(found, pa.Table)
+    assert found.equals(table)
+    assert found.column("n").chunk(0).buffers()[1].address % 8 == 0
 
 
 async def test_a_crash_on_the_cluster_is_an_error_of_its_task(engine: ComputeEngine) -> None:

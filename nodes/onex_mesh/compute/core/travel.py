@@ -7,10 +7,14 @@ Arrow IPC writes the rows of the slice alone, and what it wrote is read without 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onex_mesh.compute.core.computation import Task, run
 from onex_mesh.compute.core.output import write_stream
 from onex_mesh.compute.core.tables import arrow, is_table
+
+_ALIGNMENT_BYTES = 8
+"""Within a stream, Arrow pads to so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class SealedTable:
         buffer: A pyarrow.Buffer.
     """
 
-    buffer: object
+    buffer: Any
 
 
 def sealed(value: object) -> object:
@@ -34,10 +38,19 @@ def sealed(value: object) -> object:
 
 
 def opened(value: object) -> object:
-    """What was sealed; a table is a view of the buffer that it came in."""
+    """What was sealed; a table is a view of the buffer that it came in, or of an aligned copy.
+
+    What came over a network may begin anywhere in a larger piece of memory; Arrow's kernels want numbers at addresses
+    that their size divides.
+    """
     if not isinstance(value, SealedTable):
         return value
-    with arrow().ipc.open_stream(value.buffer) as reader:
+    pa, buffer = arrow(), value.buffer
+    if buffer.address % _ALIGNMENT_BYTES:
+        aligned = pa.allocate_buffer(buffer.size)
+        pa.FixedSizeBufferWriter(aligned).write(buffer)
+        buffer = aligned
+    with pa.ipc.open_stream(buffer) as reader:
         return reader.read_all()
 
 
