@@ -146,6 +146,11 @@ def last_column(partials: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(partials).select(["c23"])
 
 
+def refusing(data: pa.Table) -> pa.Table:
+    """Fails at once."""
+    raise ValueError(f"{data.num_rows} rows are not welcome")
+
+
 def deadly(data: pa.Table) -> pa.Table:
     """Dies of a table."""
     os.kill(os.getpid(), signal.SIGKILL)

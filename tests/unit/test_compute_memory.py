@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
 import time
@@ -29,7 +30,7 @@ from onex_mesh.runtime.errors import (
     PayloadTooLargeError,
 )
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload
-from tests.algorithms import deadly, doubled, gorging, hoarding, last_column, square, widened
+from tests.algorithms import deadly, doubled, gorging, hoarding, last_column, refusing, square, widened
 from tests.unit.test_compute_workers import contract, run, until
 
 THREADS = compute_pb2.EXECUTOR_KIND_THREADS
@@ -40,7 +41,7 @@ MIB = 1024 * 1024
 
 def engine_on(workers: LocalWorkers) -> ComputeEngine:
     registry = AlgorithmRegistry()
-    for function in (deadly, doubled, gorging, hoarding, square):
+    for function in (deadly, doubled, gorging, hoarding, refusing, square):
         registry.add_function(function, merge=MergeStrategy.CONCATENATE)
     registry.add_function(widened, merge=last_column)
     return ComputeEngine(registry, workers)
@@ -252,22 +253,35 @@ async def test_a_disk_that_takes_nothing_is_told(tmp_path: Path, monkeypatch: py
 
 def test_shared_memory_is_sealed_once_it_is_read() -> None:
     """R28: what one process reads no other can shrink or overwrite; the memory goes with the table."""
-    table = pa.table({"n": range(1000), "text": [str(number) for number in range(1000)]})
-    with SharedMemory() as memory:
+    table = pa.table({"n": range(10**6), "text": ["abc"] * 10**6})
+    memory = SharedMemory()
+    write_into(memory.path, table)
+    found = memory.read()
+    assert memory.size_bytes > 8 * 10**6
+    with pytest.raises(PermissionError):
         write_into(memory.path, table)
-        found = memory.read()
-        assert memory.size_bytes > 8000
-        with pytest.raises(PermissionError):
-            write_into(memory.path, table)
-        with pytest.raises(PermissionError):
-            os.truncate(memory.path, 0)
+    with pytest.raises(PermissionError):
+        os.truncate(memory.path, 0)
+    del memory
     assert found.equals(table)
     assert pieces_of_shared_memory() != []
     del found
     assert pieces_of_shared_memory() == []
 
 
-@pytest.mark.parametrize("rows", [0, 1, 100_000])
+def test_many_small_tables_keep_no_files_open() -> None:
+    """R28: as many as there may be chunks, more than the files that a process may usually have."""
+    tables = []
+    for number in range(1_100):
+        memory = SharedMemory()
+        memory.write(pa.table({"n": [number]}))
+        tables.append(memory.read())
+        del memory
+    assert pieces_of_shared_memory() == []
+    assert [table.column("n").to_pylist() for table in tables] == [[number] for number in range(1_100)]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2_000_000])
 async def test_tables_cross_to_processes_and_nothing_of_them_stays(rows: int) -> None:
     """R28: also empty ones; the memory that they crossed in is free when the output is made."""
     workers = LocalWorkers(2, 2048 * MIB)
@@ -289,6 +303,27 @@ async def test_a_crash_leaves_no_shared_memory() -> None:
         await engine.execute(of_table("deadly", pa.table({"n": [1.0]}), 1, PROCESSES), correlation_id="c")
     await until(lambda: not pieces_of_shared_memory(), 2)
     workers.close()
+
+
+@pytest.mark.parametrize("executor", [0, THREADS, PROCESSES], ids=["sequential", "threads", "processes"])
+async def test_an_error_lets_its_data_go(executor: int) -> None:
+    """R44: as soon as nobody holds the error, not only when the garbage collector comes by, which counts no bytes."""
+    workers = LocalWorkers(2, 2048 * MIB)
+    engine = engine_on(workers)
+    made = of_table("refusing", pa.table({"n": range(5_000_000)}), 2 if executor else 0, executor)
+    gc.collect()
+    gc.disable()
+    try:
+        before = held_bytes()
+        for _ in range(6):
+            with pytest.raises(ComputeFailedError, match="rows are not welcome"):
+                await engine.execute(made, correlation_id="c")
+            # The futures of a thread pool and the loop's callbacks are gone a moment later.
+            await asyncio.sleep(0.05)
+        assert held_bytes() - before < 100 * 10**6
+    finally:
+        gc.enable()
+        workers.close()
 
 
 # How results reach their message

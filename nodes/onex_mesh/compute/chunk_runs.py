@@ -59,8 +59,9 @@ class ChunkRuns:
         try:
             return list(await asyncio.gather(*running))
         finally:
-            for entry in running:
-                entry.cancel()
+            # None is kept here: an error that leads to this frame, and this frame to it, would keep all the data.
+            while running:
+                running.pop().cancel()
 
     async def _kept(self, done: Done) -> object:
         """A result, in memory or on disk."""

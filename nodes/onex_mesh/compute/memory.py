@@ -65,7 +65,7 @@ class NodeMemory:
         self._watching: asyncio.Task[None] | None = None
         self._idle_bytes = 0
         self._too_much = False
-        self._ends_until = 0.0
+        self._patient_until = 0.0
 
     @asynccontextmanager
     async def held(self, appetite: Appetite, context: ComputeContext, *, in_threads: bool) -> AsyncIterator[None]:
@@ -137,9 +137,9 @@ class NodeMemory:
             self._held[0].most_bytes = max(self._held[0].most_bytes, came_bytes)
         self._too_much = came_bytes > bytes_max
         now = asyncio.get_running_loop().time()
-        if self._too_much and now >= self._ends_until:
+        if self._too_much and now >= self._patient_until:
             self._end_largest(bytes_max)
-            self._ends_until = now + _ENDING_S
+            self._patient_until = now + _ENDING_S
 
     def _came_bytes(self) -> int:
         """What the node needs on top of what it holds when it is idle."""

@@ -51,10 +51,11 @@ class ProcessWorkers:
                 raise WorkerDiedError
             worker = self._idle.pop() if self._idle else _process()
             self._busy.add(worker)
+            # Kept until a worker that is ended has no more use for them.
+            given, returned = SharedMemory(), SharedMemory()
             may_stay = True
             try:
-                with SharedMemory() as given, SharedMemory() as returned:
-                    return await self._sent(worker, task, given, returned)
+                return await self._sent(worker, task, given, returned)
             except BrokenExecutor as error:
                 may_stay = False
                 raise WorkerDiedError from error
@@ -88,7 +89,11 @@ class ProcessWorkers:
         while True:
             done, _ = await asyncio.wait({future}, timeout=WATCH_S)
             if done:
-                return future.result()
+                try:
+                    return future.result()
+                finally:
+                    # Else an error leads to this frame and this frame to the error: both are kept, and the data too.
+                    del future, done
             if _resident_bytes(worker) + returned.size_bytes > self._memory_bytes_max:
                 raise WorkerMemoryError(self._memory_bytes_max)
 
@@ -106,7 +111,7 @@ def _run_here(task: Task, returned: Path) -> Done:
 
     result, peak_bytes = with_peak(whole)
     # What was written into shared memory counts for the worker that wrote it, though it is not mapped there.
-    return Done(result, peak_bytes and peak_bytes + returned.stat().st_size)
+    return Done(result, peak_bytes + returned.stat().st_size if peak_bytes else 0)
 
 
 def _process() -> ProcessPoolExecutor:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from onex_mesh.compute.core.output import write_stream
 from onex_mesh.compute.core.tables import Table, arrow
+
+COPIED_BYTES_MAX = 4 * 1024 * 1024
+"""What is mapped keeps a file open, of which a process may not have many: smaller streams are copied, so a thousand
+chunks are no burden."""
 
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
@@ -31,18 +35,19 @@ class SharedTable:
 
 
 class SharedMemory:
-    """A piece of memory of this process, empty at first."""
+    """A piece of memory of this process, empty at first.
+
+    It is closed when nobody refers to it any more, and not before: a thread may be writing into it although its task
+    was cancelled, and the number of a closed file soon belongs to another one. Tables that were read from it stay.
+
+    Attributes:
+        path: Where another process opens it.
+    """
 
     def __init__(self) -> None:
         self._fd = os.memfd_create("onex-table", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Forgets it; tables that were read from it stay."""
-        os.close(self._fd)
+        weakref.finalize(self, os.close, self._fd)
 
     @property
     def size_bytes(self) -> int:
@@ -55,14 +60,13 @@ class SharedMemory:
         return SharedTable(self.path)
 
     def read(self) -> Table:
-        """The table in it, whoever wrote it: a view, which keeps the memory."""
+        """The table in it, whoever wrote it; see `mapped_table`."""
         fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, _SEALS)
         return mapped_table(self._fd)
 
 
 def write_into(path: Path, table: Table) -> None:
     """Writes a table into shared memory of another process, or of this one."""
-    # Not truncated on opening: should the number belong to something else by now, nothing is lost of that.
     fd = os.open(path, os.O_WRONLY)
     # Buffered, for a plain file may write less than it is told to.
     with os.fdopen(fd, "wb") as file, arrow().PythonFile(file, "w") as sink:
@@ -70,7 +74,7 @@ def write_into(path: Path, table: Table) -> None:
 
 
 def read_from(path: Path) -> Table:
-    """The table in shared memory of another process: a view, which keeps the memory."""
+    """The table in shared memory of another process; see `mapped_table`."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return mapped_table(fd)
@@ -79,7 +83,8 @@ def read_from(path: Path) -> Table:
 
 
 def mapped_table(fd: int) -> Table:
-    """The table in an open file that holds an Arrow IPC stream: a view, which keeps the file."""
-    pa = arrow()
-    table: Table = pa.ipc.open_stream(pa.py_buffer(mmap.mmap(fd, 0, prot=mmap.PROT_READ))).read_all()
+    """The table in an open file that holds an Arrow IPC stream: a view, which keeps the file, or a small one's copy."""
+    pa, size_bytes = arrow(), os.fstat(fd).st_size
+    data = os.pread(fd, size_bytes, 0) if size_bytes <= COPIED_BYTES_MAX else mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    table: Table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
     return table
