@@ -127,8 +127,8 @@ class NodeMemory:
     async def _watch(self) -> None:
         """Looks at the memory as long as anything is computed, also if nobody waits for it any more."""
         while self._held or self._workers.busy_threads:
-            self._look()
             await asyncio.sleep(WATCH_S)
+            self._look()
         self._too_much = False
 
     def _look(self) -> None:
