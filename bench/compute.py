@@ -4,11 +4,11 @@ The work (bench/compute_work.py): a new column, a group-by, a sort. Every side s
 and ends with one; the engine's is in a message on both ends, as a call over the wire has it. What that alone costs is
 measured as "transfer": the bytes taken out of one message, and bytes of the result's size put into another one.
 
-Each case runs in a process of its own: once to warm up, then `--runs` times 0.1 s apart, of which the fastest counts,
-for what else the machine does only adds to it. Two more runs are for the memory: the most that came on top of what the
-process had at first, with the input in its message and the result of "transfer" in memory. Anonymous pages of the
-process and its workers are looked at each ms, and pages of shared memory where there are workers: those of the whole
-machine, so nothing else may use any meanwhile.
+Each case runs in a process of its own, in turn with the others, `--rounds` times: once to warm up, then `--runs` times
+0.1 s apart. The fastest of all counts, for what else the machine does only adds to it. Two more runs are for the
+memory: the most that came on top of what the process had at first, with the input in its message and the result of
+"transfer" in memory. Anonymous pages of the process and its workers are looked at each ms, and pages of shared memory
+where there are workers: those of the whole machine, so nothing else may use any meanwhile.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ class Figures:
     input_bytes: int
     peak_bytes: int
 
+    def with_(self, other: Figures) -> Figures:
+        """The fastest run and the most memory of both."""
+        seconds, peak_bytes = min(self.seconds, other.seconds), max(self.peak_bytes, other.peak_bytes)
+        return Figures(seconds, self.input_bytes, peak_bytes)
+
 
 def main() -> int:
     """Runs the cases and prints a table."""
@@ -84,12 +89,18 @@ def _lines(work: str, rows: int, options: argparse.Namespace, stream: Path) -> I
     result_bytes = in_arrow(WORKS[work], data).size
     del data
     runs = max(options.runs, min(20, 10**6 // rows))
-    by_name: dict[str, Figures] = {}
-    for contender in options.contenders:
-        for workers in _workers(contender, work, options):
-            case = Case(work, contender, workers, rows, runs, stream, result_bytes)
-            by_name[contender] = _measured(case)
-            yield _line(case, by_name)
+    cases = [
+        Case(work, contender, workers, rows, runs, stream, result_bytes)
+        for contender in options.contenders
+        for workers in _workers(contender, work, options)
+    ]
+    found: dict[Case, Figures] = {}
+    for _ in range(options.rounds):
+        for case in cases:
+            figures = _measured(case)
+            found[case] = found[case].with_(figures) if case in found else figures
+    by_name = {case.contender: figures for case, figures in found.items()}
+    yield from (_line(case, figures, by_name) for case, figures in found.items())
 
 
 def _options() -> argparse.Namespace:
@@ -99,6 +110,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
     return parser.parse_args()
 
 
@@ -108,8 +120,8 @@ def _workers(contender: str, work: str, options: argparse.Namespace) -> list[int
     return [] if WORKS[work].merge is None else options.workers
 
 
-def _line(case: Case, by_name: dict[str, Figures]) -> str:
-    figures, bare, transfer = by_name[case.contender], by_name.get("pyarrow"), by_name.get("transfer")
+def _line(case: Case, figures: Figures, by_name: dict[str, Figures]) -> str:
+    bare, transfer = by_name.get("pyarrow"), by_name.get("transfer")
     ratio = f"{figures.seconds / bare.seconds:.2f}" if bare else ""
     beyond = ""
     if bare and transfer and case.contender not in ("transfer", *BARE):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,10 @@ import psutil
 
 
 class Peak:
-    """What comes on top of what there is now, in bytes; looked at each ms while it is entered.
+    """What comes on top of what there is now, in bytes, while it is entered.
+
+    It is looked at every ms by a process of its own: a thread would not be let in while a large copy holds the
+    interpreter, which is just when memory is needed.
 
     Args:
         shared: Whether shared memory of the machine counts too; some of it is in no process's own.
@@ -19,27 +23,36 @@ class Peak:
 
     def __init__(self, *, shared: bool) -> None:
         self._shared = shared
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
         self._processes = [os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))]
-        self._before = self._held()
+        self._before = _held(self._processes, shared)
         self.bytes = 0
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._watcher = context.Process(target=_watch, args=(self._processes, self._shared, other))
+        self._watcher.start()
+        # It says when it has begun.
+        self._pipe.recv()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
+        self._pipe.send(None)
+        self.bytes = self._pipe.recv() - self._before
+        self._watcher.join()
 
-    def _watch(self) -> None:
-        while not self._is_over.wait(0.001):
-            self.bytes = max(self.bytes, self._held() - self._before)
 
-    def _held(self) -> int:
-        held = sum(_bytes(Path(f"/proc/{process}/status"), "RssAnon") for process in self._processes)
-        return held + _bytes(Path("/proc/meminfo"), "Shmem") if self._shared else held
+def _watch(processes: list[int], shared: bool, pipe: Connection) -> None:
+    most = 0
+    pipe.send(None)
+    while not pipe.poll(0.001):
+        most = max(most, _held(processes, shared))
+    pipe.send(most)
+
+
+def _held(processes: list[int], shared: bool) -> int:
+    held = sum(_bytes(Path(f"/proc/{process}/status"), "RssAnon") for process in processes)
+    return held + _bytes(Path("/proc/meminfo"), "Shmem") if shared else held
 
 
 def _bytes(table: Path, field: str) -> int:
