@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 
 from onex.v1 import reducer_pb2
 from onex_mesh.reducer.core.aggregation import begin
+from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.rows import table_rows
 
 _METHODS = {
@@ -65,7 +66,12 @@ def _stream(kind: str, rows: int) -> bytes:
 
 
 def _reduced(method: reducer_pb2.AggregationMethod, data: bytes) -> object:
-    return begin(method, "value", None, None, {}).add(table_rows(data, "data"), 0).result()
+    config = reducer_pb2.ReductionConfig(aggregation_method=method, field="value")
+    return begin(config, None, _no_aggregator).add(table_rows(data, "data"), 0).result()
+
+
+def _no_aggregator(name: str, version: str) -> Aggregator:
+    raise KeyError(name)
 
 
 def _column(data: bytes) -> object:
