@@ -105,6 +105,9 @@ def json_type(value: object) -> str:
 
 def picked(values: Sequence[object], indices: Sequence[int]) -> Sequence[object]:
     """Some of the values or records, by their places."""
+    if isinstance(values, range):
+        # Records of which nothing but their number is asked.
+        return range(len(indices))
     if isinstance(values, list):
         return [values[index] for index in indices]
     chosen: Sequence[object] = values.pick(indices)  # type: ignore[attr-defined]  # rows and columns of tables
