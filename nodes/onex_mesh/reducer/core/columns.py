@@ -159,7 +159,8 @@ class NumberColumn(Sequence[object]):
         values = self.doubles()
         pattern = values.view(np.int64)
         magnitude = (pattern & _MAGNITUDE_MASK) >> (_MANTISSA_BITS - bits)
-        return np.where((pattern < 0) & (values != 0), ~magnitude, magnitude)
+        magnitude[magnitude >> bits == 0] = 0
+        return np.where(pattern < 0, -magnitude, magnitude)
 
     def _joined(self) -> Array:
         """All integers or doubles as one array; a copy only where they came in several pieces."""

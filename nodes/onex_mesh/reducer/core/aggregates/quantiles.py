@@ -144,15 +144,20 @@ class Quantiles(Fold):
 
 def bucket_of(value: float, bits: int) -> int:
     """The bucket of a number: its exponent and the leading bits of its mantissa as an integer, which orders as the
-    numbers do; negative numbers have negative ones, from -1 on, and zero is in 0 with what is next to it."""
+    numbers do; negative numbers have negative ones. 0 is that of zero and of what is closer to it than 2^-1022, where
+    doubles lose their precision."""
     (pattern,) = struct.unpack("<q", struct.pack("<d", value))
     magnitude = int(pattern & _MAGNITUDE_MASK) >> (_MANTISSA_BITS - bits)
-    return ~magnitude if pattern < 0 and value != 0 else magnitude
+    if magnitude >> bits == 0:
+        return 0
+    return -magnitude if pattern < 0 else magnitude
 
 
 def middle_of(bucket: int, bits: int) -> float:
     """The number in the middle of a bucket."""
-    magnitude = ~bucket if bucket < 0 else bucket
+    if not bucket:
+        return 0.0
+    magnitude = abs(bucket)
     low, high = (_double_of((magnitude + more) << (_MANTISSA_BITS - bits)) for more in (0, 1))
     middle = low + (high - low) / 2 if math.isfinite(high) else low
     return -middle if bucket < 0 else middle
