@@ -67,7 +67,7 @@ class StreamedReduction:
             text = f"a chunk of {size_bytes} bytes is larger than the buffer of {self._buffer_bytes}; send smaller ones"
             raise ValidationError(f"chunk.data: {text}", violations=(("chunk.data", text),))
         has_watermark = chunk.HasField("watermark")
-        if has_watermark and not isinstance(self._reduced, Grouped):
+        if has_watermark and not self._contract.reduction_config.HasField("window"):
             text = "is for reductions with a window"
             raise ValidationError(f"chunk.watermark: {text}", violations=(("chunk.watermark", text),))
         records = records_of(chunk.data, "chunk.data")
