@@ -181,6 +181,17 @@ def test_many_distinct_values_do_not_depend_on_order_or_grouping() -> None:
         assert left.merge(right).state() == right.merge(left).state() == state
 
 
+@given(st.lists(st.one_of(normal, st.integers(-(2**53), 2**53).map(float)), max_size=20))
+def test_numbers_have_one_hash_whatever_type_they_came_in(values: list[float]) -> None:
+    """R48: in rows and in columns of doubles and of integers."""
+    state = begin(DISTINCT).add(values, 0).state()
+    assert begin(DISTINCT, "v").add(table(list(values), pa.float64()), 0).state() == state
+    whole = [int(value) for value in values if value.is_integer() and abs(value) <= 2**53]
+    by_rows = begin(DISTINCT).add(whole, 0).state()
+    assert begin(DISTINCT, "v").add(table(list(whole), pa.int64()), 0).state() == by_rows
+    assert begin(DISTINCT, "v").add(table([*map(float, whole)], pa.float64()), 0).state() == by_rows
+
+
 def test_distinct_values_of_columns_are_those_of_rows() -> None:
     """R54: every type that is a value; equal ones once."""
     values: list[object] = [1, 2, 2, None, 3]

@@ -9,6 +9,7 @@ Imported only where a table came: it needs the extra `arrow`. pyarrow ships no t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -21,6 +22,7 @@ from onex_mesh.reducer.core.aggregates.fold import Groups
 from onex_mesh.reducer.core.exact import ExactSum, Number
 from onex_mesh.reducer.core.slices import (
     BLOCK,
+    GROUPED_BLOCK,
     exact_doubles,
     exact_doubles_by_group,
     exact_squares,
@@ -116,24 +118,32 @@ class NumberColumn(Sequence[object]):
         """
         if pa.types.is_integer(self._array.type) and max(map(abs, map(int, self.ends()))) > _DOUBLE_INT_MAX:
             return None
-        values = self.doubles()
-        squares = exact_squares(values)
-        if squares is None:
-            return None
-        if groups is None:
-            return [exact_doubles(square[at : at + BLOCK] for square in squares for at in range(0, len(values), BLOCK))]
-        codes = np.asarray(groups.codes)
-        parts = [exact_doubles_by_group(square, codes, groups.count) for square in squares]
-        return [[*high, *mixed, *low] for high, mixed, low in zip(*parts, strict=True)]
+        parts: list[list[float]] = [[] for _ in range(1 if groups is None else groups.count)]
+        for begin, values in self._double_blocks(BLOCK if groups is None else GROUPED_BLOCK):
+            squares = exact_squares(values)
+            if squares is None:
+                return None
+            if groups is None:
+                parts[0].extend(exact_doubles(squares))
+                continue
+            codes = np.asarray(groups.codes[begin : begin + len(values)])
+            for square in squares:
+                for part, more in zip(parts, exact_doubles_by_group(square, codes, groups.count), strict=True):
+                    part.extend(more)
+        return parts
 
     def buckets(self, bits: int) -> dict[int, int]:
         """How many numbers each bucket has; see `onex_mesh.reducer.core.aggregates.quantiles.bucket_of`."""
-        found = pc.value_counts(pa.array(self._bucketed(bits)))
-        return dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True))
+        buckets: Counter[int] = Counter()
+        for _, values in self._double_blocks(GROUPED_BLOCK):
+            found = pc.value_counts(pa.array(_bucketed(values, bits)))
+            values_counts = (found.field(name).to_pylist() for name in ("values", "counts"))
+            buckets.update(dict(zip(*values_counts, strict=True)))
+        return buckets
 
     def buckets_by_group(self, bits: int, groups: Groups) -> list[dict[int, int]]:
         """The same of each group."""
-        found = pa.table({"group": np.asarray(groups.codes), "bucket": self._bucketed(bits)})
+        found = pa.table({"group": np.asarray(groups.codes), "bucket": _bucketed(self.doubles(), bits)})
         found = found.group_by(["group", "bucket"], use_threads=False).aggregate([([], "count_all")])
         buckets: list[dict[int, int]] = [{} for _ in range(groups.count)]
         columns = (found.column(name).to_pylist() for name in ("group", "bucket", "count_all"))
@@ -155,17 +165,22 @@ class NumberColumn(Sequence[object]):
                 yield begin + start, chunk.slice(start, size).to_numpy()
             begin += len(chunk)
 
-    def _bucketed(self, bits: int) -> Array:
-        values = self.doubles()
-        pattern = values.view(np.int64)
-        magnitude = (pattern & _MAGNITUDE_MASK) >> (_MANTISSA_BITS - bits)
-        magnitude[magnitude >> bits == 0] = 0
-        return np.where(pattern < 0, -magnitude, magnitude)
+    def _double_blocks(self, size: int) -> Iterator[tuple[int, Array]]:
+        """Where each block begins, and its numbers as the closest doubles."""
+        for begin in range(0, len(self), size):
+            yield begin, self[begin : begin + size].doubles()
 
     def _joined(self) -> Array:
         """All integers or doubles as one array; a copy only where they came in several pieces."""
         pieces = [values for _, values in self.blocks(len(self))]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _bucketed(values: Array, bits: int) -> Array:
+    pattern = values.view(np.int64)
+    magnitude = (pattern & _MAGNITUDE_MASK) >> (_MANTISSA_BITS - bits)
+    magnitude[magnitude >> bits == 0] = 0
+    return np.where(pattern < 0, -magnitude, magnitude)
 
 
 def number_column(array: Any) -> NumberColumn | None:

@@ -60,6 +60,8 @@ class ExactSum:
         Raises:
             ValidationError: It is beyond what a double can hold.
         """
+        if other is NO_SUM or self is NO_SUM:
+            return self if other is NO_SUM else other
         more: list[Number] = [other.whole, *other.parts]
         if other.decimal is not None:
             more.append(other.decimal)

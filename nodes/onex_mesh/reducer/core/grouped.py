@@ -19,6 +19,8 @@ from onex_mesh.runtime.errors import ValidationError
 
 WINDOW_FIELDS = ("window_start", "window_end", "final")
 Folds: TypeAlias = tuple[Fold, ...]
+_WHOLE = Slot.of(())
+"""Where everything is that has neither keys nor windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class Grouped:
         if not len(records):
             return self
         shape, window = self.shape, self.shape.window
+        if not shape.has_rows:
+            whole = self.slots.get(_WHOLE, shape.empty)
+            return replace(self, slots={_WHOLE: tuple(fold.add(records, offset) for fold in whole)})
         codes, keys = keys_of(records, shape.group_by, offset)
         placed = None if window is None else place(window, times_of(records, window.time_field, offset), self.watermark)
         columns = [empty.read(records, offset) for empty in shape.empty]
@@ -112,7 +117,7 @@ class Grouped:
     def result(self) -> object:
         """An object with the aggregates, or rows: closed windows first, then those that may still change."""
         if not self.shape.has_rows:
-            folds = self.slots.get(Slot.of(()), self.shape.empty)
+            folds = self.slots.get(_WHOLE, self.shape.empty)
             return {name: fold.result() for name, fold in zip(self.shape.names, folds, strict=True)}
         return [*self.closed, *(self._row(slot, is_final=False) for slot in sorted(self.slots))]
 

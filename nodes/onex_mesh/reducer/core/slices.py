@@ -19,7 +19,9 @@ Array = npt.NDArray[Any]
 BLOCK = 32_768
 """Numbers of a block: with its working copies it stays in a processor's second cache."""
 
-_GROUPED_BLOCK = 2**18
+GROUPED_BLOCK = 2**18
+"""The same where sums are by group, which costs something for each block and group."""
+
 _HALF_BITS = 32
 _SPLITTER = 2.0**27 + 1
 _SQUARED_MAX = 2.0**480
@@ -75,8 +77,8 @@ def exact_doubles_by_group(values: Array, codes: Array, count: int) -> list[list
         count: How many groups there are.
     """
     parts: list[list[float]] = [[] for _ in range(count)]
-    for begin in range(0, len(values), _GROUPED_BLOCK):
-        own, rest = codes[begin : begin + _GROUPED_BLOCK], values[begin : begin + _GROUPED_BLOCK].copy()
+    for begin in range(0, len(values), GROUPED_BLOCK):
+        own, rest = codes[begin : begin + GROUPED_BLOCK], values[begin : begin + GROUPED_BLOCK].copy()
         for slice_ in leading_slices(rest):
             for code, part in nonzero_sums(own, slice_, count):
                 parts[code].append(part)
@@ -88,8 +90,8 @@ def exact_doubles_by_group(values: Array, codes: Array, count: int) -> list[list
 def whole_sums_by_group(values: Array, codes: Array, count: int) -> list[int]:
     """The sum of the 64-bit integers of each group, of any size."""
     sums = [0] * count
-    for begin in range(0, len(values), _GROUPED_BLOCK):
-        own, block = codes[begin : begin + _GROUPED_BLOCK], values[begin : begin + _GROUPED_BLOCK]
+    for begin in range(0, len(values), GROUPED_BLOCK):
+        own, block = codes[begin : begin + GROUPED_BLOCK], values[begin : begin + GROUPED_BLOCK]
         # Halves of 32 bits: their sums over a block are below 2^53, which doubles hold.
         for half, shift in ((block >> _HALF_BITS, _HALF_BITS), (block & (2**_HALF_BITS - 1), 0)):
             for code, part in nonzero_sums(own, half, count):

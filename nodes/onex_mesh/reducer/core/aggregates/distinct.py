@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from onex_mesh.reducer.core.aggregates.fold import Fold, Groups
 from onex_mesh.reducer.core.aggregates.states import fields_of, refused
+from onex_mesh.reducer.core.hashes import HASH_BYTES, hash_of
 from onex_mesh.reducer.core.records import scalars_of
 from onex_mesh.reducer.core.scalars import Scalar, ranked
 from onex_mesh.runtime.errors import ValidationError
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 PRECISION_MIN, PRECISION_MAX = 4, 14
 _FIELDS = {"precision", "hashes", "sketch"}
-_HASH_BYTES = 8
-_TAGS = (b"n", b"b", b"i", b"t")
 
 
 class _Sketch(Protocol):
@@ -66,14 +65,14 @@ class Distinct(Fold):
         """See `Fold.take`."""
         if isinstance(values, list):
             return self._with(_hashes(cast("list[Scalar]", values)))
-        return self._with(_hashes(value for value, _ in cast("ValueColumn", values).counts()))
+        return self._with(cast("ValueColumn", values).hashes())
 
     def by_group(self, values: Sequence[object], groups: Groups) -> list[Distinct]:
         """See `Fold.by_group`."""
         if isinstance(values, list):
             return Fold.by_group(self, values, groups)
         counts = cast("ValueColumn", values).counts_by_group(groups)
-        return [self._with(_hashes(value for value, _ in part)) for part in counts]
+        return [self._with([hash_of(value) for value, _ in part]) for part in counts]
 
     def merge(self, other: Distinct) -> Distinct:
         """See `Fold.merge`."""
@@ -86,14 +85,14 @@ class Distinct(Fold):
         if fields["precision"] != self.precision:
             raise refused(f"{path}.precision", f"another one was asked for: {self.precision}")
         hashes, sketch = (_bytes(fields[name], f"{path}.{name}") for name in ("hashes", "sketch"))
-        if len(hashes) % _HASH_BYTES or (hashes and sketch) or len(hashes) > self._kept_max() * _HASH_BYTES:
+        if len(hashes) % HASH_BYTES or (hashes and sketch) or len(hashes) > self._kept_max() * HASH_BYTES:
             raise refused(f"{path}.hashes", "expected hashes of 8 bytes, as many as are kept, or a sketch")
         if sketch and _read(sketch, path).lg_config_k != self.precision:
             raise refused(f"{path}.sketch", "has another precision")
-        kept = range(0, len(hashes), _HASH_BYTES)
+        kept = range(0, len(hashes), HASH_BYTES)
         return replace(
             self,
-            hashes=frozenset(int.from_bytes(hashes[at : at + _HASH_BYTES], signed=True) for at in kept),
+            hashes=frozenset(int.from_bytes(hashes[at : at + HASH_BYTES]) for at in kept),
             sketch=sketch,
         )
 
@@ -103,7 +102,7 @@ class Distinct(Fold):
 
     def state(self) -> object:
         """See `Fold.state`."""
-        hashes = b"".join(value.to_bytes(_HASH_BYTES, signed=True) for value in sorted(self.hashes))
+        hashes = b"".join(value.to_bytes(HASH_BYTES) for value in sorted(self.hashes))
         kept = {"hashes": base64.b64encode(hashes).decode(), "sketch": base64.b64encode(self.sketch).decode()}
         return {"precision": self.precision, **kept}
 
@@ -111,21 +110,20 @@ class Distinct(Fold):
         # Beyond that, DataSketches has registers too and no longer a set of its own.
         return max(16, 1 << (self.precision - 2))
 
-    def _with(self, hashes: frozenset[int], sketch: bytes = b"") -> Distinct:
-        hashes |= self.hashes
+    def _with(self, hashes: Collection[int], sketch: bytes = b"") -> Distinct:
         if not self.sketch and not sketch and len(hashes) <= self._kept_max():
-            return replace(self, hashes=hashes)
-        return replace(self, hashes=frozenset(), sketch=_united(self.precision, hashes, self.sketch, sketch))
+            kept = self.hashes.union(hashes)
+            if len(kept) <= self._kept_max():
+                return Distinct(self.precision, self.field, kept)
+        united = _united(self.precision, chain(hashes, self.hashes), self.sketch, sketch)
+        return Distinct(self.precision, self.field, frozenset(), united)
 
 
-def _hashes(values: Iterable[Scalar]) -> frozenset[int]:
-    return frozenset(_hash(value) for value in values if value is not None)
-
-
-def _hash(value: Scalar) -> int:
-    rank, plain = ranked(value)
-    digest = hashlib.blake2b(_TAGS[rank] + str(plain).encode(), digest_size=_HASH_BYTES).digest()
-    return int.from_bytes(digest, signed=True)
+def _hashes(values: Sequence[Scalar]) -> list[int]:
+    # By type too: true and 1 are equal in Python.
+    return [
+        hash_of(value) for value in dict(zip(map(ranked, values), values, strict=True)).values() if value is not None
+    ]
 
 
 def _united(precision: int, hashes: Iterable[int], *sketches: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
@@ -64,10 +64,10 @@ class Extreme(Fold):
         if isinstance(state, dict) and set(state) in ({"decimal"}, {"int"}):
             found = read_decimal(next(iter(state.values())))
             if found is not None and ("decimal" in state or found == found.to_integral_value()):
-                return replace(self, best=int(found) if "int" in state else found)
+                return Extreme(self.largest, self.field, int(found) if "int" in state else found)
         elif is_number(state):
             assert isinstance(state, int | float)
-            return replace(self, best=_plain(state))
+            return Extreme(self.largest, self.field, _plain(state))
         raise StateConsistencyError(
             f"{path}: expected a number",
             error_context={"field": path, "expected": "number", "found": type(state).__name__},
@@ -88,7 +88,7 @@ class Extreme(Fold):
     def _with(self, number: Number) -> Extreme:
         if self.best is not None:
             number = max(self.best, number) if self.largest else min(self.best, number)
-        return replace(self, best=_plain(number))
+        return Extreme(self.largest, self.field, _plain(number))
 
 
 def _plain(value: Number) -> Number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from onex_mesh.reducer.core.aggregates.fold import Fold, Groups
@@ -30,19 +30,19 @@ class Sum(Fold):
 
     def take(self, values: Sequence[object]) -> Sum:
         """See `Fold.take`."""
-        return replace(self, total=_added(self.total, values))
+        return Sum(self.field, _added(self.total, values))
 
     def by_group(self, values: Sequence[object], groups: Groups) -> list[Sum]:
         """See `Fold.by_group`."""
-        return [replace(self, total=self.total.merge(total)) for total in _totals(values, groups)]
+        return [Sum(self.field, self.total.merge(total)) for total in _totals(values, groups)]
 
     def merge(self, other: Sum) -> Sum:
         """See `Fold.merge`."""
-        return replace(self, total=self.total.merge(other.total))
+        return Sum(self.field, self.total.merge(other.total))
 
     def resume(self, state: object, path: str) -> Sum:
         """See `Fold.resume`."""
-        return replace(self, total=ExactSum.from_json(state, path))
+        return Sum(self.field, ExactSum.from_json(state, path))
 
     def result(self) -> object:
         """The sum; 0 of nothing."""
@@ -67,18 +67,18 @@ class Average(Fold):
 
     def take(self, values: Sequence[object]) -> Average:
         """See `Fold.take`."""
-        return replace(self, total=_added(self.total, values), count=self.count + len(values))
+        return Average(self.field, _added(self.total, values), self.count + len(values))
 
     def by_group(self, values: Sequence[object], groups: Groups) -> list[Average]:
         """See `Fold.by_group`."""
         return [
-            replace(self, total=self.total.merge(total), count=self.count + count)
+            Average(self.field, self.total.merge(total), self.count + count)
             for count, total in zip(groups.sizes(), _totals(values, groups), strict=True)
         ]
 
     def merge(self, other: Average) -> Average:
         """See `Fold.merge`."""
-        return replace(self, total=self.total.merge(other.total), count=self.count + other.count)
+        return Average(self.field, self.total.merge(other.total), self.count + other.count)
 
     def resume(self, state: object, path: str) -> Average:
         """See `Fold.resume`."""
@@ -88,7 +88,7 @@ class Average(Fold):
                 error_context={"field": path, "expected": "{sum, count}"},
             )
         total = ExactSum.from_json(state["sum"], f"{path}.sum")
-        return replace(self, total=total, count=count_of(state["count"], f"{path}.count"))
+        return Average(self.field, total, count_of(state["count"], f"{path}.count"))
 
     def result(self) -> object:
         """The mean, correctly rounded; null of nothing."""
@@ -119,21 +119,21 @@ class Count(Fold):
 
     def take(self, values: Sequence[object]) -> Count:
         """See `Fold.take`."""
-        return replace(self, count=self.count + (len(values) if isinstance(values, range) else sum(map(bool, values))))
+        return Count(self.field, self.count + (len(values) if isinstance(values, range) else sum(map(bool, values))))
 
     def by_group(self, values: Sequence[object], groups: Groups) -> list[Count]:
         """See `Fold.by_group`."""
         if isinstance(values, range):
-            return [replace(self, count=self.count + count) for count in groups.sizes()]
+            return [Count(self.field, self.count + count) for count in groups.sizes()]
         return Fold.by_group(self, values, groups)
 
     def merge(self, other: Count) -> Count:
         """See `Fold.merge`."""
-        return replace(self, count=self.count + other.count)
+        return Count(self.field, self.count + other.count)
 
     def resume(self, state: object, path: str) -> Count:
         """See `Fold.resume`."""
-        return replace(self, count=count_of(state, path))
+        return Count(self.field, count_of(state, path))
 
     def result(self) -> object:
         """The count."""
