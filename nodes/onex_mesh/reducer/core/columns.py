@@ -104,12 +104,18 @@ class NumberColumn(Sequence[object]):
         found = pc.min_max(self._array).as_py()
         return found["min"], found["max"]
 
-    def ends_by_group(self, groups: Groups) -> list[tuple[Number, Number]]:
-        """The smallest and the largest of each group."""
-        found = pa.table({"code": np.asarray(groups.codes), "value": self._array})
-        found = found.group_by("code", use_threads=False).aggregate([("value", "min"), ("value", "max")])
-        found = found.take(pc.sort_indices(found.column("code")))
-        return list(zip(found.column("value_min").to_pylist(), found.column("value_max").to_pylist(), strict=True))
+    def ends_by_group(self, groups: Groups, *, largest: bool) -> list[Number]:
+        """The largest or the smallest of each group."""
+        if self.is_decimal:
+            found: list[Number] = _by_code(groups, self._array, "max" if largest else "min").to_pylist()
+            return found
+        values, codes = self._joined(), np.asarray(groups.codes)
+        ends = np.empty(groups.count, dtype=values.dtype)
+        # One of each group to begin with; which one does not matter.
+        ends[codes] = values
+        (np.maximum if largest else np.minimum).at(ends, codes, values)
+        numbers: list[Number] = ends.tolist()
+        return numbers
 
     def square_parts(self, groups: Groups | None = None) -> list[list[float]] | None:
         """Doubles with the exact sum of the squares, of all or of each group; decimals count as the closest doubles.

@@ -18,6 +18,9 @@ from onex_mesh.reducer.core.windows import LateData, Placed, Window, later, plac
 from onex_mesh.runtime.errors import ValidationError
 
 WINDOW_FIELDS = ("window_start", "window_end", "final")
+BATCH_ROWS_MAX = 2**21
+"""Rows that are taken at a time, each as often as it is in windows."""
+
 Folds: TypeAlias = tuple[Fold, ...]
 _WHOLE = Slot.of(())
 """Where everything is that has neither keys nor windows."""
@@ -77,6 +80,16 @@ class Grouped:
         Raises:
             ValidationError: Some do not fit, or are late where that is refused; with their paths.
         """
+        most = BATCH_ROWS_MAX // (1 if self.shape.window is None else self.shape.window.most_of_a_record)
+        if len(records) <= most:
+            return self._with(records, offset)
+        # Cutting a batch changes nothing, and bounds what is in memory beside it.
+        grouped = self
+        for begin in range(0, len(records), most):
+            grouped = grouped._with(records[begin : begin + most], offset + begin)
+        return grouped
+
+    def _with(self, records: Sequence[object], offset: int) -> Grouped:
         if not len(records):
             return self
         shape, window = self.shape, self.shape.window

@@ -23,6 +23,7 @@ GROUPED_BLOCK = 2**18
 """The same where sums are by group, which costs something for each block and group."""
 
 _HALF_BITS = 32
+_DOUBLE_INT_MAX = 2**53
 _SPLITTER = 2.0**27 + 1
 _SQUARED_MAX = 2.0**480
 _SQUARED_MIN = 2.0**-480
@@ -92,8 +93,11 @@ def whole_sums_by_group(values: Array, codes: Array, count: int) -> list[int]:
     sums = [0] * count
     for begin in range(0, len(values), GROUPED_BLOCK):
         own, block = codes[begin : begin + GROUPED_BLOCK], values[begin : begin + GROUPED_BLOCK]
-        # Halves of 32 bits: their sums over a block are below 2^53, which doubles hold.
-        for half, shift in ((block >> _HALF_BITS, _HALF_BITS), (block & (2**_HALF_BITS - 1), 0)):
+        halves = [(block, 0)]
+        if max(abs(int(block.min())), abs(int(block.max()))) * len(block) > _DOUBLE_INT_MAX:
+            # Of 32 bits each: their sums over a block are below 2^53, up to which doubles hold every integer.
+            halves = [(block >> _HALF_BITS, _HALF_BITS), (block & (2**_HALF_BITS - 1), 0)]
+        for half, shift in halves:
             for code, part in nonzero_sums(own, half, count):
                 sums[code] += int(part) << shift
     return sums

@@ -27,7 +27,7 @@ def slots_of_columns(
         slots = [Slot(start, end, keys[code]) for code, start, end in found]
         return Groups(cast("Sequence[int]", sessions), len(slots)), slots
     windows, known = numbers_of(begins)
-    numbers, pairs = numbers_of(windows * len(keys) + own)
+    numbers, pairs = numbers_of(windows * len(keys) + own, len(known) * len(keys))
     slots = [
         Slot(known[pair // len(keys)], known[pair // len(keys)] + window.size, keys[pair % len(keys)]) for pair in pairs
     ]

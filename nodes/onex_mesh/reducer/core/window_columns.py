@@ -30,7 +30,7 @@ def place_column(window: Window, times: Sequence[int], watermark: int | None) ->
     else:
         last = (whole - window.offset) // window.slide * window.slide + window.offset
         all_rows, all_starts = [], []
-        for step in range(-(-window.size // window.slide)):
+        for step in range(window.most_of_a_record):
             start = last - step * window.slide
             is_open = (start + window.size > whole) & (start + window.size > before)
             all_rows.append(numbers[is_open])

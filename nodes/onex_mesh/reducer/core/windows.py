@@ -57,6 +57,11 @@ class Window:
         """Whether windows grow with their records."""
         return self.kind is WindowKind.SESSION
 
+    @property
+    def most_of_a_record(self) -> int:
+        """In how many windows a record may be."""
+        return 1 if self.is_session else -(-self.size // self.slide)
+
     def describe(self) -> str:
         """What makes two states comparable: the windows, not how late a record may be."""
         cut = f"{self.kind.value} {self.time_field} {self.size} us"

@@ -51,7 +51,8 @@ class Extreme(Fold):
         """See `Fold.by_group`."""
         if isinstance(values, list):
             return Fold.by_group(self, values, groups)
-        return [self._with(ends[self.largest]) for ends in cast("NumberColumn", values).ends_by_group(groups)]
+        ends = cast("NumberColumn", values).ends_by_group(groups, largest=self.largest)
+        return [self._with(end) for end in ends]
 
     def merge(self, other: Extreme) -> Extreme:
         """See `Fold.merge`."""
