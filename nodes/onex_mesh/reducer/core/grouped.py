@@ -199,7 +199,9 @@ class Grouped:
 
 
 def picked_codes(codes: Sequence[int], rows: Sequence[int], *, is_table: bool) -> Sequence[int]:
-    """The keys of the records at these places."""
+    """The keys of the records at these places; a range is all of them."""
+    if isinstance(rows, range):
+        return codes
     if is_table:
         import numpy as np
 

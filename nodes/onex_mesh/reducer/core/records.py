@@ -104,7 +104,10 @@ def json_type(value: object) -> str:
 
 
 def picked(values: Sequence[object], indices: Sequence[int]) -> Sequence[object]:
-    """Some of the values or records, by their places."""
+    """Some of the values or records, by their places; a range is all of them."""
+    if isinstance(indices, range):
+        assert len(indices) == len(values)
+        return values
     if isinstance(values, range):
         # Records of which nothing but their number is asked.
         return range(len(indices))

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from onex_mesh.reducer.core.times import SECOND_US, microseconds_of
+
+_UNITS_US = {"s": SECOND_US, "ms": 1_000, "us": 1}
 
 
 def column_times(array: Any) -> Sequence[int] | None:
@@ -24,18 +25,16 @@ def column_times(array: Any) -> Sequence[int] | None:
     if kinds.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     kind = array.type
-    if kinds.is_timestamp(kind) or kinds.is_date(kind):
-        try:
-            # Nanoseconds are cut off, towards the past, as the other units cannot be.
-            whole = pc.floor_temporal(array, unit="microsecond") if kinds.is_timestamp(kind) else array
-            found = np.asarray(whole.cast(pa.timestamp("us", kind.tz if kinds.is_timestamp(kind) else None)))
-        except pa.ArrowInvalid:
-            return None
-        return _within(found.astype("datetime64[us]").astype(np.int64))
-    if kinds.is_integer(kind):
-        seconds = np.asarray(array.cast(pa.int64()))
-        limit = 2**63 // SECOND_US
-        return None if int(seconds.max()) >= limit or int(seconds.min()) <= -limit else _within(seconds * SECOND_US)
+    if kinds.is_date(kind):
+        array = array.cast(pa.timestamp("s"))
+        kind = array.type
+    if kinds.is_timestamp(kind) and kind.unit == "ns":
+        # Cut off towards the past.
+        return _within(np.asarray(array.cast(pa.int64())) // 1_000, 1)
+    if kinds.is_timestamp(kind):
+        return _within(np.asarray(array.cast(pa.int64())), _UNITS_US[kind.unit])
+    if kinds.is_integer(kind) and kind != pa.uint64():
+        return _within(np.asarray(array.cast(pa.int64())), SECOND_US)
     return _by_value(array) if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_floating(kind) else None
 
 
@@ -48,6 +47,9 @@ def _by_value(array: Any) -> Sequence[int] | None:
     return cast("Sequence[int]", np.asarray(known, dtype=np.int64)[np.asarray(encoded.indices)])
 
 
-def _within(times: Any) -> Sequence[int] | None:
+def _within(times: Any, unit_us: int) -> Sequence[int] | None:
+    """The times in microseconds; None where one is outside of the years 1 to 9999."""
     least, most = microseconds_of("0001-01-01T00:00:00Z"), microseconds_of("9999-12-31T23:59:59.999999Z")
-    return None if int(times.min()) < least or int(times.max()) > most else cast("Sequence[int]", times)
+    if int(times.min()) * unit_us < least or int(times.max()) * unit_us > most:
+        return None
+    return cast("Sequence[int]", times if unit_us == 1 else times * unit_us)

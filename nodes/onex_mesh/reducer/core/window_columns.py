@@ -26,6 +26,8 @@ def place_column(window: Window, times: Sequence[int], watermark: int | None) ->
     numbers = np.arange(len(whole))
     if window.is_session:
         is_open = whole >= before
+        if is_open.all():
+            return _all_placed(whole, whole)
         rows, starts = numbers[is_open], whole[is_open]
     else:
         last = (whole - window.offset) // window.slide * window.slide + window.offset
@@ -33,6 +35,8 @@ def place_column(window: Window, times: Sequence[int], watermark: int | None) ->
         for step in range(window.most_of_a_record):
             start = last - step * window.slide
             is_open = (start + window.size > whole) & (start + window.size > before)
+            if window.most_of_a_record == 1 and is_open.all():
+                return _all_placed(start, whole)
             all_rows.append(numbers[is_open])
             all_starts.append(start[is_open])
         rows, starts = np.concatenate(all_rows), np.concatenate(all_starts)
@@ -40,6 +44,10 @@ def place_column(window: Window, times: Sequence[int], watermark: int | None) ->
     reached[rows] = True
     late = np.flatnonzero(~reached).tolist()
     return Placed(cast("Sequence[int]", rows), cast("Sequence[int]", starts), late, int(whole.max()))
+
+
+def _all_placed(starts: Array, times: Array) -> Placed:
+    return Placed(range(len(times)), cast("Sequence[int]", starts), [], int(times.max()))
 
 
 def sessions_of_columns(codes: Array, times: Array, gap: int) -> tuple[Array, list[tuple[int, int, int]]]:

@@ -80,7 +80,7 @@ class Placed:
     """The records of a batch in their windows.
 
     Attributes:
-        rows: Places of records in the batch, as often as they are in windows that are open.
+        rows: Places of records in the batch, as often as they are in windows that are open; a range where each is once.
         starts: Where that window begins; for sessions, the time of the record.
         late: Places of records that are in no window that is open.
         newest: Time of the newest record; None of no records.
