@@ -421,7 +421,7 @@ async def test_what_is_not_built_is_refused_and_never_ignored() -> None:
     made.transaction_config.state_keys.append("total")
     assert from_payload((await reduce(made)).aggregated_data) == 1
     made.transaction_config.state_keys.append("other")
-    with pytest.raises(ValidationError, match="several states in one commit are not built yet: other"):
+    with pytest.raises(ValidationError, match="several states in one commit are for direct calls: other"):
         await reduce(made)
     made = contract(SUM, [1])
     made.backup_config.backup_location = "copies"

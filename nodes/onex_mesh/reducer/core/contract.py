@@ -1,4 +1,4 @@
-"""What a contract asks for beyond the reduction itself; what is not built yet is refused, never ignored."""
+"""What a contract asks for beyond the reduction itself; what makes no sense is refused, never ignored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from onex_mesh.runtime.errors import ValidationError
 
 CHUNK_SIZE = 1_000
 BUFFER_MIB = 64
-NAME_BYTES_MAX = 512
-"""Of the two parts of a state's name, each."""
 _MIB = 1024 * 1024
 
 
@@ -22,38 +20,6 @@ def check_contract(contract: reducer_pb2.ReducerContract) -> None:
     if violations:
         field, text = violations[0]
         raise ValidationError(f"{field}: {text}", violations=tuple(violations))
-
-
-def check_transaction(contract: reducer_pb2.ReducerContract) -> None:
-    """Refuses a direct call whose transaction is not whole: it names what it may change, and brings no state (R59).
-
-    Raises:
-        ValidationError: With each field that is wrong.
-    """
-    own_key = contract.reduction_config.state_key or "state"
-    violations = []
-    if own_key not in contract.transaction_config.state_keys:
-        text = f"does not name {own_key!r}, which the reduction changes"
-        violations.append(("transaction_config.state_keys", text))
-    if contract.HasField("current_state"):
-        violations.append(("current_state", "is loaded by the node in a transaction; leave it unset"))
-    if len(own_key.encode()) > NAME_BYTES_MAX:
-        violations.append(("reduction_config.state_key", f"must be at most {NAME_BYTES_MAX} bytes long"))
-    if len(contract.correlation_id.encode()) > NAME_BYTES_MAX:
-        violations.append(("correlation_id", f"must be at most {NAME_BYTES_MAX} bytes long in a transaction"))
-    violations.extend(_backup_violations(contract.backup_config))
-    if violations:
-        field, text = violations[0]
-        raise ValidationError(f"{field}: {text}", violations=tuple(violations))
-
-
-def _backup_violations(config: reducer_pb2.BackupConfig) -> list[tuple[str, str]]:
-    found = []
-    if config.backup_type not in ("", "full"):
-        found.append(("backup_config.backup_type", "must be 'full'; others are not built yet"))
-    if len(config.version.encode()) > NAME_BYTES_MAX:
-        found.append(("backup_config.version", f"must be at most {NAME_BYTES_MAX} bytes long"))
-    return found
 
 
 def check_whole(contract: reducer_pb2.ReducerContract) -> None:
@@ -118,7 +84,7 @@ def _violations(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
         found.append(("streaming_config.chunk_size", "must be at least 1"))
     if contract.memory_management.buffer_size_mb < 0:
         found.append(("memory_management.buffer_size_mb", "must be at least 1"))
-    found.extend(_unbuilt(contract))
+    found.extend(_of_direct_calls(contract))
     return found
 
 
@@ -171,24 +137,18 @@ def _fsm_violations(contract: reducer_pb2.ReducerContract) -> list[tuple[str, st
     return found
 
 
-def _unbuilt(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
+def _of_direct_calls(contract: reducer_pb2.ReducerContract) -> list[tuple[str, str]]:
     found = []
     own_key = contract.reduction_config.state_key or "state"
     others = [key for key in contract.transaction_config.state_keys if key != own_key]
     if others:
-        found.append(
-            ("transaction_config.state_keys", f"several states in one commit are not built yet: {', '.join(others)}")
-        )
-    found.extend((field, "is not built yet") for field in _unbuilt_fields(contract))
+        text = f"several states in one commit are for direct calls: {', '.join(others)}"
+        found.append(("transaction_config.state_keys", text))
+    found.extend(
+        (f"transaction_config.{field}", "is for direct calls: in a workflow each step has one state")
+        for field in ("parts", "commit_partially")
+        if getattr(contract.transaction_config, field)
+    )
     if contract.HasField("backup_config"):
         found.append(("backup_config", "is for direct calls with a transaction_config"))
     return found
-
-
-def _unbuilt_fields(contract: reducer_pb2.ReducerContract) -> list[str]:
-    transaction = contract.transaction_config
-    asked = {
-        "transaction_config.parts": bool(transaction.parts),
-        "transaction_config.commit_partially": transaction.commit_partially,
-    }
-    return [field for field, is_asked in asked.items() if is_asked]
