@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -229,30 +228,6 @@ async def test_a_copy_that_cannot_be_asked_for_is_refused_before_the_commit(
         assert refused.reason == "VALIDATION_FAILED"
         assert text in str(refused)
     assert (await EtcdStates(client, keys).load(StateName("o", "total"))).epoch == 0
-
-
-async def test_a_copy_becomes_the_state_again(
-    keeper: reducer_pb2_grpc.ReducerServiceStub, etcd: EmbeddedEtcd, keys: Keyspace, tmp_path: Path
-) -> None:
-    """R61: by the command, as a new epoch; the next call goes on from it."""
-    output = await run(keeper, backed_up(total([1])))
-    await run(keeper, total([100]))
-    command = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-c",
-            "from onex_mesh.cli.commands import cli; cli()",
-            "reducer",
-            "restore",
-            output.backup.location.uri,
-        ),
-        *("--payload-store", f"file://{tmp_path}/store", "--etcd", etcd.endpoint, "--namespace", keys.namespace),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    told, _ = await command.communicate()
-    assert (command.returncode, told.decode()) == (0, "o total: restored as epoch 3\n")
-    again = await run(keeper, total([5]))
-    assert (from_payload(again.aggregated_data), again.state_metadata.epoch) == (6, 4)
 
 
 async def test_what_is_no_copy_is_not_restored(client: EtcdClient, keys: Keyspace, tmp_path: Path) -> None:

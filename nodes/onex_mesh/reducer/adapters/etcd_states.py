@@ -96,15 +96,14 @@ class EtcdStates:
         _refuse([(change, found[key]) for change, key in zip(changes, keys, strict=False)], attempts)
 
     async def forget(self, name: StateName, kept: KeptState) -> None:
-        """Deletes a state with its answers, and the note of its copies; the copies themselves stay where they are.
+        """Deletes a state with its answers. Its copies stay, and so does the note of the newest one.
 
         Raises:
             TransactionError: It was changed since it was loaded; nothing was deleted.
             OutcomeUnknownError: No answer; it may have been deleted.
         """
         key = self._states + _path(name)
-        answers = wire.delete_prefix(self._answers + _path(name) + b"/")
-        deletes = (wire.delete(key), answers, wire.delete(self._copies + _path(name)))
+        deletes = (wire.delete(key), wire.delete_prefix(self._answers + _path(name) + b"/"))
         request = wire.txn((wire.modified_at(key, kept.revision),), deletes, (wire.get(key),))
         outcome, attempts = await settle(self._alone, key.decode(), request, None)
         if outcome.result.succeeded:

@@ -26,8 +26,12 @@ def difference(before: common_pb2.Payload, after: common_pb2.Payload) -> common_
     patch = bytes_payload(text.encode(), PATCH_TYPE)
     if patch.ByteSize() >= after.ByteSize():
         return None
-    # Checked, not believed: a negative zero, for example, is equal to zero and yet another state.
-    return patch if digest_of(_applied(before, patch)) == digest_of(after) else None
+    try:
+        # Checked, not believed: a negative zero, for example, is equal to zero and yet another state.
+        applied(before, patch, digest_of(after))
+    except ValidationError:
+        return None
+    return patch
 
 
 def applied(before: common_pb2.Payload, patch: common_pb2.Payload, digest: str) -> common_pb2.Payload:
@@ -42,13 +46,9 @@ def applied(before: common_pb2.Payload, patch: common_pb2.Payload, digest: str) 
         ValidationError: It does not fit that state, or something else comes out.
     """
     try:
-        after = _applied(before, patch)
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError) as error:
+        after = json_payload(jsonpatch.apply_patch(from_payload(before), patch.data.decode()))
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError, LookupError) as error:
         raise ValidationError(f"the patch does not fit the state before it ({type(error).__name__})") from error
     if digest_of(after) != digest:
         raise ValidationError("the patch leads to another state than the one that it was made for")
     return after
-
-
-def _applied(before: common_pb2.Payload, patch: common_pb2.Payload) -> common_pb2.Payload:
-    return json_payload(jsonpatch.apply_patch(from_payload(before), patch.data.decode()))
