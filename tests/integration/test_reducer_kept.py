@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import pytest
 from onex.v1 import reducer_pb2, reducer_pb2_grpc
 from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
 from onex_mesh.reducer.adapters.etcd_states import EtcdStates
-from onex_mesh.reducer.kept import KeptReductions
+from onex_mesh.reducer.kept import ATTEMPTS_MAX, KeptReductions
 from onex_mesh.reducer.node import ReducerNode
-from onex_mesh.reducer.ports import Change, KeptState, StateName, TransactionError
+from onex_mesh.reducer.ports import Answer, Change, KeptState, StateName, TransactionError
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.reducer.restore import restore
 from onex_mesh.runtime import errors
@@ -138,6 +139,31 @@ async def test_a_state_of_another_reducer_is_refused(client: EtcdClient, keys: K
         await reductions.reduce(total([1], key="state"), origin)
 
 
+class OvertakenStates(EtcdStates):
+    """Another call is always faster."""
+
+    commits = 0
+
+    async def commit(self, changes: Sequence[Change], answer: Answer | None = None) -> None:
+        """Commits the state as it is before."""
+        self.commits += 1
+        await super().commit([replace(change, record=change.before.record) for change in changes])
+        await super().commit(changes, answer)
+
+
+async def test_a_call_that_is_always_overtaken_is_told_so(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: it is reduced a bounded number of times, then it is a conflict, and nothing of it is written."""
+    states = OvertakenStates(client, keys)
+    reductions = KeptReductions(Reductions(registry()), states, lambda: datetime.now(UTC))
+    record = reducer_pb2.BackupRecord(state=json_payload(7), metadata={"maker": "AGGREGATION_METHOD_SUM"})
+    await EtcdStates(client, keys).commit([Change(StateName("o", "total"), NOTHING, record)])
+    with pytest.raises(TransactionError):
+        await reductions.reduce(total([1]), Origin("o", "a", datetime.now(UTC)))
+    assert states.commits == ATTEMPTS_MAX
+    kept = await states.load(StateName("o", "total"))
+    assert (kept.epoch, from_payload(kept.record.state)) == (1 + ATTEMPTS_MAX, 7)
+
+
 async def test_a_state_that_is_too_large_is_refused(client: EtcdClient, keys: Keyspace) -> None:
     """R67: more than etcd takes is PAYLOAD_TOO_LARGE, and nothing is written."""
     states, name = EtcdStates(client, keys), StateName("o", "s")
@@ -191,6 +217,26 @@ async def test_a_copy_is_made_after_the_commit(keeper: reducer_pb2_grpc.ReducerS
     expected = {"epoch": "2", "state_key": "total", "backup_version": "v2", "backup_type": "full"}
     assert {name: copy.metadata[name] for name in expected} == expected
     assert copy.HasField("timestamp")
+
+
+async def test_a_call_made_again_copies_what_was_not_copied(
+    keeper: reducer_pb2_grpc.ReducerServiceStub, tmp_path: Path
+) -> None:
+    """R61: while the state is at that epoch; later it tells that this is not known any more."""
+    contract = backed_up(total([1]))
+    contract.action_id = "a"
+    (tmp_path / "store").write_text("no folder")
+    assert (await run(keeper, contract)).backup.HasField("error")
+    (tmp_path / "store").unlink()
+    again, third = await run(keeper, contract), await run(keeper, contract)
+    assert again.replayed
+    assert again.backup.location.uri
+    assert third.backup == again.backup
+    await run(keeper, total([5]))
+    later = await run(keeper, contract)
+    assert (later.replayed, later.state_metadata.epoch, from_payload(later.aggregated_data)) == (True, 1, 1)
+    assert later.backup.error.reason == "STATE_CONFLICT"
+    assert "at epoch 2 by now" in later.backup.error.message
 
 
 async def test_a_copy_that_fails_does_not_undo_the_commit(

@@ -12,10 +12,10 @@ import grpc
 import pytest
 
 from onex.v1 import reducer_pb2, reducer_pb2_grpc
-from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
+from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace, OutcomeUnknownError
 from onex_mesh.reducer.adapters.etcd_states import EtcdStates
 from onex_mesh.reducer.copies import whole_copy
-from onex_mesh.reducer.ports import Change, KeptState, StateName
+from onex_mesh.reducer.ports import Answer, Change, KeptState, StateName
 from onex_mesh.runtime.payload import from_payload, json_payload
 from onex_mesh.runtime.payload_store import FsspecPayloads
 from tests.kept_app import POINTS
@@ -202,4 +202,30 @@ async def test_a_commit_of_several_states_whose_answer_is_lost(
         await states.commit([Change(name, now, record) for name, now in zip(names, kept, strict=True)])
         assert proxy.reached.is_set()
         assert [(await states.load(name)).epoch for name in names] == [2, 2]
+        await remote.close()
+
+
+@pytest.mark.parametrize("action_id", ["", "an-action"])
+async def test_a_lost_answer_and_a_state_that_was_changed_since(
+    etcd: EmbeddedEtcd, client: EtcdClient, keys: Keyspace, action_id: str
+) -> None:
+    """R67: with an action id its answer tells that it was applied; without one nobody can know, and that is told."""
+    async with TcpProxy(etcd.endpoint) as proxy:
+        remote = await EtcdClient.connect(proxy.endpoint)
+        states, name = EtcdStates(remote, keys), StateName("o", "total")
+        record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "the-first-commit"})
+        answer = Answer(name, action_id, b"d" * 32, reducer_pb2.ReducerOutput()) if action_id else None
+        proxy.lose_reply_to(b"the-first-commit")
+        committing = asyncio.create_task(states.commit([Change(name, NOTHING, record)], answer))
+        await proxy.reached.wait()
+        await wait_for_key(client, keys.root + b"reducer-states/o/total", lambda row: row is not None)
+        other = EtcdStates(client, keys)
+        await other.commit([Change(name, await other.load(name), reducer_pb2.BackupRecord(state=json_payload(2)))])
+        proxy.cut()
+        if action_id:
+            await committing
+        else:
+            with pytest.raises(OutcomeUnknownError, match="'total' was changed since"):
+                await committing
+        assert from_payload((await other.load(name)).record.state) == 2
         await remote.close()

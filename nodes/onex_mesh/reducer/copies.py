@@ -53,7 +53,8 @@ class Copies:
         try:
             last = await self._states.last_copy(name)
             if _is_of(last.record, kept):
-                return reducer_pb2.BackupResult(location=_location(last.record.metadata["uri"]))
+                facts = last.record.metadata
+                return reducer_pb2.BackupResult(location=_location(facts["uri"], int(facts["size_bytes"])))
             record = await self._record(name, before, kept, config, last)
             data = record.SerializeToString(deterministic=True)
             location = await self._payloads.put(data, config.backup_location or BACKUP_FOLDER)
@@ -61,7 +62,7 @@ class Copies:
             # Its caller learns that there is no copy, and so does who reads the log.
             _log.warning("No backup of the state %r of %r: %s", name.state_key, name.owner, error)
             return reducer_pb2.BackupResult(error=to_proto(error, node_kind=common_pb2.NODE_KIND_REDUCER))
-        await self._note(name, last, record, location.uri)
+        await self._note(name, last, record, location)
         return reducer_pb2.BackupResult(location=location)
 
     async def _record(
@@ -99,19 +100,21 @@ class Copies:
             return await asyncio.to_thread(difference, base, kept.record.state)
         return difference(base, kept.record.state)
 
-    async def _note(self, name: StateName, last: LastCopy, record: reducer_pb2.BackupRecord, uri: str) -> None:
+    async def _note(
+        self, name: StateName, last: LastCopy, record: reducer_pb2.BackupRecord, location: common_pb2.PayloadLocation
+    ) -> None:
         """Notes it as the newest, unless a newer one is noted: then it is there, and no later copy builds on it."""
         note = reducer_pb2.BackupRecord()
         note.CopyFrom(record)
         note.ClearField("state")
-        note.metadata["uri"] = uri
+        note.metadata.update(uri=location.uri, size_bytes=str(location.size_bytes))
         try:
             while not await self._states.note_copy(name, last, note):
                 last = await self._states.last_copy(name)
                 if int(last.record.metadata.get("epoch", "0")) >= int(note.metadata["epoch"]):
                     return
         except OnexError as error:
-            _log.warning("The copy %s is made, and could not be noted as the newest: %s", uri, error)
+            _log.warning("The copy %s is made, and could not be noted as the newest: %s", location.uri, error)
 
 
 async def chain(uri: str, payloads: PayloadStore) -> AsyncIterator[tuple[str, reducer_pb2.BackupRecord]]:
@@ -189,5 +192,5 @@ def _is_of(copy: reducer_pb2.BackupRecord, kept: KeptState) -> bool:
     return bool(commit_id) and copy.metadata.get("commit_id", "") == commit_id
 
 
-def _location(uri: str) -> common_pb2.PayloadLocation:
-    return common_pb2.PayloadLocation(uri=uri, digest=uri.rpartition("/")[2])
+def _location(uri: str, size_bytes: int = 0) -> common_pb2.PayloadLocation:
+    return common_pb2.PayloadLocation(uri=uri, digest=uri.rpartition("/")[2], size_bytes=size_bytes)

@@ -86,7 +86,7 @@ class LastCopy:
     """The newest copy of a state that is known.
 
     Attributes:
-        record: The copy without its state; its metadata tell the URI of the copy, the epoch and the copy before.
+        record: The copy without its state; its metadata tell its URI and size, the epoch and the copy before.
         revision: Of this note; 0 if there is none.
     """
 
