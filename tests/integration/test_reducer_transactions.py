@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,8 +13,10 @@ from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
 from onex_mesh.reducer.adapters import etcd_states
 from onex_mesh.reducer.adapters.etcd_states import EtcdStates
 from onex_mesh.reducer.core.outputs import outputs_of
+from onex_mesh.reducer.kept import KeptReductions
 from onex_mesh.reducer.node import ReducerNode
-from onex_mesh.reducer.ports import StateName
+from onex_mesh.reducer.ports import Answer, Change, KeptState, StateName
+from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.runtime.payload import from_payload, json_payload
 from tests.inprocess import InProcessMesh
 from tests.kept_states import ORDER, failure, place_order, registry, run, total
@@ -248,6 +251,37 @@ async def test_many_states_crosswise(stub: Stub, mesh: InProcessMesh, states: Et
         expected[int(contract.transaction_config.parts[0].reduction_config.state_key[-1])] += number
     assert balances == expected
     assert sum(each.epoch for each in kept) == 2 * len(numbers)
+
+
+class ChangedMeanwhile(EtcdStates):
+    """Before the first commit of the call somebody else commits."""
+
+    def __init__(self, client: EtcdClient, keys: Keyspace, change: Change) -> None:
+        super().__init__(client, keys)
+        self.changes = [change]
+
+    async def commit(self, changes: Sequence[Change], answer: Answer | None = None) -> None:
+        if self.changes:
+            await super().commit([self.changes.pop()])
+        await super().commit(changes, answer)
+
+
+async def test_a_failure_that_is_over_is_not_committed(stub: Stub, client: EtcdClient, keys: Keyspace) -> None:
+    """R59, R67: the state of a part that fails is compared too: where it changed meanwhile, the part is tried again."""
+    await run(stub, place_order("elsewhere"))
+    placed = await EtcdStates(client, keys).load(StateName("elsewhere", "state"))
+    nothing = KeptState(0, reducer_pb2.BackupRecord())
+    states = ChangedMeanwhile(client, keys, Change(StateName("o", "order"), nothing, placed.record))
+    contract = with_order(total([1]))
+    confirmation = contract.transaction_config.parts[0].fsm_action
+    confirmation.action = "CONFIRM_PAYMENT"
+    confirmation.payload.CopyFrom(json_payload({"reference": "r", "amount": "7.50"}))
+    contract.transaction_config.commit_partially = True
+    reductions = KeptReductions(Reductions(registry()), states, lambda: datetime.now(UTC))
+    output = await reductions.reduce(contract, Origin("o", "a", datetime.now(UTC)))
+    assert not output.parts[0].HasField("error")
+    assert output.parts[0].state_metadata.new_state == "PAYMENT_CONFIRMED"
+    assert await epochs(states, "total", "order") == [1, 2]
 
 
 # Calls that are made again
