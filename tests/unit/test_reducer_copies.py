@@ -281,14 +281,15 @@ async def test_copies_that_do_not_fit_are_refused() -> None:
     for metadata, text in (
         ({"previous": other_uri, "state_sha256": "0"}, "leads to another state"),
         ({"state_sha256": "0"}, "leads to another state"),
-        ({"previous": ""}, "there is no full copy among the 1"),
+        ({"previous": ""}, "none of its 1 newest copies is a full one"),
     ):
-        with pytest.raises(ValidationError, match=text):
+        with pytest.raises(ValidationError, match=text) as caught:
             await whole_copy(await copy_with(chain, **metadata), chain.payloads)
+        assert caught.value.message.count("the chain of copies is broken") == 1
     at = chain.uris[-1]
     for _ in range(CHAIN_MAX):
         at = await copy_with(chain, previous=at)
-    with pytest.raises(ValidationError, match=f"there is no full copy among the {CHAIN_MAX}"):
+    with pytest.raises(ValidationError, match=f"none of its {CHAIN_MAX} newest copies is a full one"):
         await whole_copy(at, chain.payloads)
     record = reducer_pb2.BackupRecord.FromString(chain.payloads.kept[chain.uris[-1]])
     record.state.data = b'[{"op": "remove", "path": "/nowhere"}]'

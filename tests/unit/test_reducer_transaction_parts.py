@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from onex.v1 import common_pb2, reducer_pb2
+from onex_mesh.reducer.core.contract import check_contract
 from onex_mesh.reducer.core.maker import maker_of
 from onex_mesh.reducer.core.outputs import ANSWER_BYTES_MAX, failed, fill, joined, outputs_of, shortened
 from onex_mesh.reducer.core.transaction import parts_of
-from onex_mesh.runtime.errors import TransitionRefusedError
+from onex_mesh.runtime.errors import TransitionRefusedError, ValidationError
 from onex_mesh.runtime.payload import json_payload
 
 EMPTY = common_pb2.Payload()
@@ -102,6 +103,18 @@ def test_what_is_not_left_out_is_not_overwritten() -> None:
 def test_who_made_a_state(config: reducer_pb2.ReductionConfig, maker: str) -> None:
     """R67: what shapes a state is told apart, so that nothing else goes on from it."""
     assert maker_of(config) == maker
+
+
+def test_a_workflow_has_one_state_a_step() -> None:
+    """R59: what is for direct calls is refused there, and not passed over."""
+    made = reducer_pb2.ReducerContract()
+    made.reduction_config.aggregation_method = SUM
+    made.transaction_config.commit_partially = True
+    made.transaction_config.parts.add()
+    with pytest.raises(ValidationError) as caught:
+        check_contract(made)
+    fields = [field for field, _ in caught.value.violations]
+    assert fields == ["transaction_config.parts", "transaction_config.commit_partially"]
 
 
 def test_what_a_part_takes_of_the_contract() -> None:

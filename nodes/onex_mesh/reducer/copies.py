@@ -144,10 +144,12 @@ async def whole_copy(uri: str, payloads: PayloadStore) -> reducer_pb2.BackupReco
         DependencyResolutionError: The payload store is away.
     """
     patches: list[tuple[str, reducer_pb2.BackupRecord]] = []
+    full: reducer_pb2.BackupRecord | None = None
     try:
         async for at, record in chain(uri, payloads):
             if record.state.content_type != PATCH_TYPE:
-                return _put_together(record, patches)
+                full = record
+                break
             patches.append((at, record))
             if len(patches) >= CHAIN_MAX:
                 break
@@ -155,7 +157,9 @@ async def whole_copy(uri: str, payloads: PayloadStore) -> reducer_pb2.BackupReco
         if not patches:
             raise
         raise _broken(uri, error.message) from error
-    raise _broken(uri, f"there is no full copy among the {len(patches)} that it builds on")
+    if full is None:
+        raise _broken(uri, f"none of its {len(patches)} newest copies is a full one")
+    return _put_together(full, patches)
 
 
 def without_facts(record: reducer_pb2.BackupRecord) -> reducer_pb2.BackupRecord:
