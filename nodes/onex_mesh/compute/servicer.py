@@ -16,6 +16,7 @@ from onex_mesh.compute.ports import Algorithms, Step
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.payload import to_struct
+from onex_mesh.runtime.payloads import Payloads
 
 PROGRESS_S = 1.0
 """A long computation is heard of at least this often."""
@@ -44,18 +45,21 @@ class ComputeExecutor:
 class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     """See the module."""
 
-    def __init__(self, engine: ComputeEngine, algorithms: Algorithms) -> None:
+    def __init__(self, engine: ComputeEngine, algorithms: Algorithms, payloads: Payloads) -> None:
         self._engine = engine
         self._algorithms = algorithms
+        self._payloads = payloads
         self._process = psutil.Process()
 
     async def ExecuteCompute(
         self, request: compute_pb2.ExecuteComputeRequest, context: CallContext
     ) -> compute_pb2.ExecuteComputeResponse:
         """Runs one computation (R29)."""
+        contract = await self._payloads.fetched(request.contract)
         output = await self._engine.execute(
-            request.contract, correlation_id=request.contract.correlation_id, deadline=_deadline(context)
+            contract, correlation_id=contract.correlation_id, deadline=_deadline(context)
         )
+        await self._payloads.fit_answer(output)
         return compute_pb2.ExecuteComputeResponse(output=output)
 
     async def StreamCompute(
@@ -63,11 +67,12 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     ) -> AsyncIterator[compute_pb2.StreamComputeResponse]:
         """Runs one computation and streams its progress, then its output (R43)."""
         began = time.monotonic()
+        contract = await self._payloads.fetched(request.contract)
         steps: asyncio.Queue[Step | None] = asyncio.Queue()
         work = asyncio.create_task(
             self._engine.execute(
-                request.contract,
-                correlation_id=request.contract.correlation_id,
+                contract,
+                correlation_id=contract.correlation_id,
                 deadline=_deadline(context),
                 progress=steps.put_nowait,
             )
@@ -84,7 +89,9 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
                 if step is None:
                     break
                 yield compute_pb2.StreamComputeResponse(progress=self._progress(step, time.monotonic() - began))
-            yield compute_pb2.StreamComputeResponse(output=await work)
+            output = await work
+            await self._payloads.fit_answer(output)
+            yield compute_pb2.StreamComputeResponse(output=output)
         finally:
             work.cancel()
 

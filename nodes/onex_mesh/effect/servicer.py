@@ -16,6 +16,7 @@ from onex_mesh.effect.listing import listed, listed_subscription
 from onex_mesh.effect.subscribing import KIND as SUBSCRIPTION
 from onex_mesh.effect.subscribing import Listed
 from onex_mesh.runtime.call import CallContext
+from onex_mesh.runtime.payloads import Payloads
 
 
 class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
@@ -28,18 +29,22 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         app_lanes: Mapping[str, Lane],
         health: HealthChecks,
         subscriptions: Callable[[], Sequence[Listed]],
+        payloads: Payloads,
     ) -> None:
         self._executor = executor
         self._lanes = lanes
         self._app_lanes = app_lanes
         self._health = health
         self._subscriptions = subscriptions
+        self._payloads = payloads
 
     async def ExecuteEffect(
         self, request: effect_pb2.ExecuteEffectRequest, context: CallContext
     ) -> effect_pb2.ExecuteEffectResponse:
         """Executes one effect."""
-        output = await self._executor.effect(request.contract, _context(request.contract.correlation_id, context))
+        contract = await self._payloads.fetched(request.contract)
+        output = await self._executor.effect(contract, _context(contract.correlation_id, context))
+        await self._payloads.fit_answer(output)
         return effect_pb2.ExecuteEffectResponse(output=output)
 
     async def ExecuteIntents(
@@ -49,6 +54,7 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         batch = self._executor.intents(request.intents, _context(request.correlation_id, context))
         async with aclosing(batch) as results:
             async for result in results:
+                await self._payloads.fit_answer(result)
                 yield effect_pb2.ExecuteIntentsResponse(result=result)
 
     async def ListTargets(

@@ -21,6 +21,7 @@ from onex_mesh.orchestrator.ports import ActionDispatcher, HealthMonitor
 from onex_mesh.orchestrator.runner import Outcome, OwnershipLostError, Services, WorkflowRunner
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.node import DRAINING
+from onex_mesh.runtime.payloads import Payloads
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class EngineParts:
     session: Callable[[], Session]
     instance_id: str
     address: str
+    payloads: Payloads
     workflows_max: int = 10_000
 
 
@@ -67,7 +69,7 @@ class Engine:
 
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
-        self._services = Services(parts.journal, parts.dispatcher, parts.session, parts.address)
+        self._services = Services(parts.journal, parts.dispatcher, parts.session, parts.address, parts.payloads)
         self._running: dict[str, _Running] = {}
         self._plans: OrderedDict[tuple[bytes, ...], Plan] = OrderedDict()
         self._background: set[asyncio.Task[None]] = set()

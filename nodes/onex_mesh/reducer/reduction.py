@@ -35,7 +35,7 @@ from onex_mesh.runtime.errors import PurityViolationError, ValidationError
 from onex_mesh.runtime.payload import from_payload, json_payload
 
 INLINE_BYTES_MAX = 64 * 1024
-"""Aggregations of more are done in a thread, so that transitions of others do not wait for them."""
+"""Reductions of more are done in a thread, so that others do not wait for them."""
 
 _STATE_KEY = "state"
 
@@ -84,10 +84,11 @@ class Reductions:
         origin = origin.of(contract)
         check_contract(contract)
         check_whole(contract)
-        if is_aggregation(contract.reduction_config):
-            output = await self._aggregation(contract, origin)
+        work = self._aggregate if is_aggregation(contract.reduction_config) else self._transition
+        if contract.ByteSize() > INLINE_BYTES_MAX:
+            output = await asyncio.to_thread(work, contract, origin)
         else:
-            output = self._transition(contract, origin)
+            output = work(contract, origin)
         output.reduction_metrics.execution_time.CopyFrom(duration(time.monotonic() - began))
         return output
 
@@ -132,11 +133,6 @@ class Reductions:
             ),
             intents=intent_messages(applied.intents, _context(origin)),
         )
-
-    async def _aggregation(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
-        if contract.ByteSize() > INLINE_BYTES_MAX:
-            return await asyncio.to_thread(self._aggregate, contract, origin)
-        return self._aggregate(contract, origin)
 
     def _aggregate(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
         start = self.begin(contract)

@@ -25,6 +25,8 @@ from onex_mesh.runtime.errors import (
     to_proto,
 )
 from onex_mesh.runtime.metrics import Metrics
+from onex_mesh.runtime.payloads import Payloads
+from onex_mesh.runtime.resolving import resolved
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,7 @@ class ActionParts:
     executor: CommandExecutor
     validator: ActionValidator
     metrics: Metrics
+    payloads: Payloads
     instance_id: str
     actions_max: int
 
@@ -228,12 +231,15 @@ class Executions:
             result.outputs.append(await self._run_step(action.step_id, command, context))
 
     async def _run_step(
-        self, step_id: str, command: action_pb2.Command, context: CommandContext
+        self, step_id: str, command: action_pb2.Command, context: CommandContext, links: int = 1
     ) -> action_pb2.StepOutput:
+        """One step: its inputs are fetched where they are locations, and a large result becomes one."""
         began = time.monotonic_ns()
+        command = await self._parts.payloads.fetched(command)
         output = await self._parts.executor.execute(command, context)
         output.step_id = step_id
         output.execution_time.FromNanoseconds(time.monotonic_ns() - began)
+        await self._parts.payloads.fit_step(output, links)
         return output
 
     async def _run_chain(self, execution: Execution, context: CommandContext, result: action_pb2.ActionResult) -> None:
@@ -244,8 +250,9 @@ class Executions:
             if len(result.outputs) > reported and time.monotonic() - reported_at >= REPORT_S:
                 self._report(execution, result, reported)
                 reported, reported_at = len(result.outputs), time.monotonic()
-            command = self._templates.get(link.command).resolve(scope.of(link))
-            output = await self._run_step(link.step_id, command, _link_context(context, link.step_id))
+            command = await resolved(self._templates.get(link.command), scope.of(link), self._parts.payloads)
+            link_context = _link_context(context, link.step_id)
+            output = await self._run_step(link.step_id, command, link_context, len(chain.links))
             result.outputs.append(output)
             scope.add(output)
             # A chain of quick steps must not hold the loop from one end to the other, nor outlive its expiry.

@@ -27,6 +27,10 @@ ARROW_TYPE = "application/vnd.apache.arrow.stream"
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
+INLINE_BYTES_MAX = 256 * 1024
+"""Largest result of a step that travels and is committed as it is; a larger one goes to the payload store."""
+NO_STORE = "set ONEX_PAYLOAD_STORE on the node, and it travels as a location"
+
 _INT_LIMIT = 2**53
 
 LEVELS_MAX = 60
@@ -76,16 +80,28 @@ def from_payload(payload: common_pb2.Payload) -> Json | bytes:
             return None
 
 
+def content_bytes(payload: common_pb2.Payload) -> bytes:
+    """The content of a payload as the payload store keeps it: its bytes, or its JSON as text.
+
+    Equal JSON gives equal bytes: keys are sorted, and there is no white space.
+    """
+    if payload.WhichOneof("content") != "json":
+        return payload.data
+    return json.dumps(from_value(payload.json), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
 def parse_json(data: bytes) -> Json:
     """The JSON value of bytes.
 
     Raises:
-        ValidationError: They are not JSON.
+        ValidationError: They are not JSON, or nested too deep.
     """
     try:
         value: Json = json.loads(data)
     except ValueError as error:
         raise ValidationError(f"not JSON: {error}", violations=(("data", str(error)),)) from error
+    except RecursionError as error:
+        raise _too_deep("data") from error
     return value
 
 
