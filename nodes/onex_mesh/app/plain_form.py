@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2
-from onex_mesh.runtime.payload import JSON_TYPE, Json, from_struct, from_value
+from onex_mesh.runtime.payload import Json, from_struct, from_value
 
 _PAYLOAD_FIELDS = frozenset({"json", "data", "location", "content_type"})
 
@@ -53,7 +53,7 @@ def payload_plain(payload: common_pb2.Payload) -> Json:
             form["location"] = to_plain(payload.location)
         case _:
             return None
-    if payload.content_type and payload.content_type != JSON_TYPE:
+    if payload.content_type:
         form["content_type"] = payload.content_type
     return form
 

@@ -9,6 +9,8 @@ import typer
 
 from onex_mesh.cli.dev_command import dev
 from onex_mesh.cli.mesh_commands import lease, nodes
+from onex_mesh.cli.payload_commands import get as get_payload
+from onex_mesh.cli.payload_commands import put as put_payload
 from onex_mesh.cli.reducer_commands import graph, replay, simulate
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve
@@ -64,6 +66,18 @@ cli.command("list", rich_help_panel=_WORKFLOWS)(list_workflows)
 cli.command(rich_help_panel=_WORKFLOWS)(history)
 cli.command(rich_help_panel=_MESH)(nodes)
 cli.command(rich_help_panel=_MESH)(lease)
+
+_payload = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+_payload.command("get")(get_payload)
+_payload.command("put")(put_payload)
+
+
+@_payload.callback()
+def _payload_main() -> None:
+    """Read and write what is too large to travel, in the payload store."""
+
+
+cli.add_typer(_payload, name="payload", rich_help_panel=_WORKFLOWS)
 
 _reducer = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 _reducer.command()(graph)

@@ -13,7 +13,7 @@ from onex_lease import EtcdClient, Keyspace
 from onex_mesh.app.plain_form import payload_plain
 from onex_mesh.cli.address import check_address
 from onex_mesh.cli.console import notes, print_json, print_table, table
-from onex_mesh.cli.options import EtcdOption, NamespaceOption, OutputForm, OutputOption
+from onex_mesh.cli.options import EtcdOption, NamespaceOption, OutputForm, OutputOption, StoreOption
 from onex_mesh.cli.shield import run_async, shielded
 from onex_mesh.cli.workflow_view import time_text
 from onex_mesh.reducer.adapters.etcd_states import EtcdStates
@@ -30,9 +30,6 @@ OwnerArgument = Annotated[
     str, typer.Argument(metavar="OWNER", help="Correlation id of the calls that made it.", show_default=False)
 ]
 KeyArgument = Annotated[str, typer.Argument(metavar="STATE_KEY", help="Its name there.", show_default=False)]
-StoreOption = Annotated[
-    str, typer.Option("--payload-store", envvar="ONEX_PAYLOAD_STORE", help="The payload store of the node.")
-]
 
 
 @shielded
