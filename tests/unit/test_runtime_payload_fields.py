@@ -22,7 +22,7 @@ def test_every_payload_is_found_with_its_path() -> None:
     output.intents.results.add(intent_id="a")
     output.intents.results.add(intent_id="b", result=json_payload({"n": 1}))
     assert [path for path, _ in payloads_in(output)] == ["intents.results[1].result"]
-    assert [path for path, _ in payloads_in(contract, "contract")][0] == "contract.input_data"
+    assert next(path for path, _ in payloads_in(contract, "contract")) == "contract.input_data"
 
 
 def test_the_payloads_are_the_messages_own() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from onex_mesh.runtime.payload import (
 )
 from onex_mesh.runtime.payload_store import PAYLOAD_BYTES_MAX
 from onex_mesh.runtime.payloads import Payloads
+from tests.inprocess import until
 from tests.payload_stores import Recording, files_below
 
 LARGE = "x" * INLINE_BYTES_MAX
@@ -218,9 +218,7 @@ async def test_what_cannot_be_made_again_waits_for_the_store(
     assert from_payload(await payloads.fetch(owed, "result")) == LARGE
     assert files_below(tmp_path) == {}
     store.is_away = False
-    async with asyncio.timeout(10):
-        while not store.puts:
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(store.puts))
     assert store.puts == [owed.location.uri]
     assert from_payload(await Payloads(store).fetch(owed, "result")) == LARGE
     await payloads.close()

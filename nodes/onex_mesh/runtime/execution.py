@@ -38,6 +38,8 @@ REPORT_S = 0.005
 can cost is bounded by it, and a chain of quick steps is still one message."""
 
 _ABANDON_S = 2.0
+_ANSWER_S = 0.25
+"""What is left of an action's time for its answer."""
 _LINKS = uuid.UUID("0d5ee5a6-5c0c-5d5c-9c2f-3f6a5a1a7e01")
 _Key: TypeAlias = tuple[str, str, int]
 
@@ -239,8 +241,14 @@ class Executions:
         output = await self._parts.executor.execute(command, context)
         output.step_id = step_id
         output.execution_time.FromNanoseconds(time.monotonic_ns() - began)
-        await self._parts.payloads.fit_step(output, links)
+        await self._parts.payloads.fit_step(output, links, self._until(context))
         return output
+
+    def _until(self, context: CommandContext) -> float:
+        """How long a result is tried to be put: an effect has happened, so its result is worth the time."""
+        if self._parts.kind != common_pb2.NODE_KIND_EFFECT or context.deadline is None:
+            return 0.0
+        return context.deadline - _ANSWER_S
 
     async def _run_chain(self, execution: Execution, context: CommandContext, result: action_pb2.ActionResult) -> None:
         chain = execution.action.command_payload.chain

@@ -28,6 +28,8 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 _WORTH_BYTES = 1024
 """A smaller payload gains nothing by becoming a location."""
 _IN_THREAD_BYTES = 64 * 1024
+_WAIT_MIN_S = 0.1
+_WAIT_MAX_S = 2.0
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -59,7 +61,7 @@ class Payloads:
         """Whether there is a payload store."""
         return self._store is not None
 
-    async def fit_step(self, output: Message, links: int = 1) -> None:
+    async def fit_step(self, output: Message, links: int = 1, until: float = 0.0) -> None:
         """Has the largest payloads of a step's output become locations until it fits into a commit.
 
         Without a store it stays as it is.
@@ -67,13 +69,23 @@ class Payloads:
         Args:
             output: The output; it is changed.
             links: How many outputs a message has to carry: those of a chain travel together.
+            until: How long a store that is away is tried again, on the monotonic clock.
 
         Raises:
             DependencyResolutionError: The store is away; trying again may help.
             PayloadTooLargeError: One is larger than the store takes.
         """
-        if self._store is not None:
-            await self._fit(output, min(INLINE_BYTES_MAX, self._answer_bytes_max // (2 * links)))
+        if self._store is None:
+            return None
+        wait_s = _WAIT_MIN_S
+        while True:
+            try:
+                return await self._fit(output, min(INLINE_BYTES_MAX, self._answer_bytes_max // (2 * links)))
+            except DependencyResolutionError:
+                if time.monotonic() + wait_s >= until:
+                    raise
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _WAIT_MAX_S)
 
     async def fit_answer(self, output: Message) -> None:
         """Has the largest payloads of the output of a direct call become locations until a message can carry it.
