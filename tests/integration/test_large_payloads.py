@@ -460,26 +460,32 @@ async def test_an_effect_whose_result_cannot_be_put_is_not_repeated(
     assert calls == ["charge"]
 
 
-async def test_another_node_waits_for_a_result_that_is_owed(mesh: InProcessMesh, store: Recording) -> None:
+async def test_another_node_waits_for_a_result_that_is_owed(
+    mesh: InProcessMesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """R9, R25: the ledger tells any node that the effect was had, and where its result will be; none has it again."""
     calls: list[str] = []
     app = shop(calls)
+    # Two ways to one folder, of which the first is broken.
+    stores = {"file:///one": Recording(tmp_path), "file:///two": Recording(tmp_path)}
+    monkeypatch.setattr("onex_mesh.runtime.serving.FsspecPayloads", stores.__getitem__)
     first, second = [
         effect_pb2_grpc.EffectServiceStub(
-            mesh.channel(await mesh.add(EffectNode(app.effects, None, "1"), payload_store="file:///one"))
+            mesh.channel(await mesh.add(EffectNode(app.effects, None, "1"), payload_store=url))
         )
-        for _ in range(2)
+        for url in stores
     ]
     request = effect_pb2.ExecuteEffectRequest(contract=charge("charge", size=3 * MIB).command.effect)
     request.contract.idempotency_key = "k"
-    store.is_away = True
+    stores["file:///one"].is_away = True
     await first.ExecuteEffect(request, timeout=20)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await second.ExecuteEffect(request, timeout=20)
     error = errors.from_rpc_error(refused.value)
     assert (error.reason, error.retryable) == ("DEPENDENCY_UNAVAILABLE", True)
-    store.is_away = False
-    await until(lambda: bool(store.puts))
+    assert "the effect was had before; its result is not in the payload store" in error.message
+    stores["file:///one"].is_away = False
+    await until(lambda: bool(stores["file:///one"].puts))
     again = await second.ExecuteEffect(request, timeout=20)
     assert again.output.metadata.replayed
     assert len(again.output.operation_result.json.struct_value["text"]) == 3 * MIB
