@@ -20,6 +20,7 @@ class Recording:
         self._store = FsspecPayloads(f"file://{folder}")
         self.puts: list[str] = []
         self.gets: list[str] = []
+        self.refused = 0
         self.is_away = False
 
     async def put(self, data: bytes, folder: str = "payloads") -> common_pb2.PayloadLocation:
@@ -37,6 +38,7 @@ class Recording:
 
     def _require_there(self) -> None:
         if self.is_away:
+            self.refused += 1
             raise DependencyResolutionError("the payload store does not answer")
 
 

@@ -260,6 +260,24 @@ async def test_the_input_of_a_workflow_may_be_a_location(mesh: InProcessMesh, ur
     assert from_payload(result_of(output, "tenth")) == {"tenth": 10, "id": made.workflow_id}
 
 
+async def test_an_input_that_is_too_large_to_be_committed_is_put(mesh: InProcessMesh, tmp_path: Path) -> None:
+    """R96: the contract is committed with its location; asking again with the same input finds the same workflow."""
+    stub = await serve(mesh, [], f"file://{tmp_path}/payloads")
+    rows = [{"number": number} for number in range(60_000)]
+    made = contract(compute("count", "count", "${input}"), data=rows)
+    assert made.ByteSize() > MIB
+    output = await execute(stub, made)
+    assert from_payload(result_of(output, "count")) == {"count": 60_000}
+    first = (await history(stub, made.workflow_id)).commits[0]
+    assert first.contract.initial_state.HasField("location")
+    again = await stub.StartWorkflow(orchestrator_pb2.StartWorkflowRequest(contract=made), timeout=20)
+    assert not again.created
+    made.initial_state.json.list_value.values.add(null_value=0)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.StartWorkflow(orchestrator_pb2.StartWorkflowRequest(contract=made), timeout=20)
+    assert errors.from_rpc_error(refused.value).reason == "WORKFLOW_EXISTS"
+
+
 async def test_an_output_that_is_too_large_is_put(mesh: InProcessMesh, tmp_path: Path) -> None:
     """R112: the orchestrator keeps what its template assembles like any result."""
     url = f"file://{tmp_path}/payloads"
@@ -415,7 +433,7 @@ async def test_a_store_that_is_away_when_a_result_is_put(mesh: InProcessMesh, st
     assert failed.error_context["cause"] == "DEPENDENCY_UNAVAILABLE"
     made = contract(compute("rows", "rows", {"rows": 20_000}), retry_enabled=True, max_retries=50)
     running = asyncio.create_task(execute(stub, made))
-    await asyncio.sleep(0.3)
+    await until(lambda: store.refused > 2)
     store.is_away = False
     output = await running
     assert result_of(output, "rows").HasField("location")
@@ -428,8 +446,7 @@ async def test_an_effect_waits_for_the_store_as_long_as_it_may(mesh: InProcessMe
     stub = await serve(mesh, calls, "file:///one")
     store.is_away = True
     running = asyncio.create_task(execute(stub, contract(charge("charge", size=MIB // 2))))
-    await until(lambda: bool(calls))
-    await asyncio.sleep(0.5)
+    await until(lambda: store.refused > 1)
     store.is_away = False
     output = await running
     assert result_of(output, "charge").HasField("location")
@@ -446,10 +463,10 @@ async def test_an_effect_whose_result_cannot_be_put_is_not_repeated(
     stub = await serve(mesh, calls, "file:///one")
     store.is_away = True
     made = contract(charge("charge", size=size), retry_enabled=True, max_retries=100)
-    made.workflow_config.steps[0].timeout.FromMilliseconds(700)
+    made.workflow_config.steps[0].timeout.FromMilliseconds(1500)
     running = asyncio.create_task(execute(stub, made))
     await until(lambda: bool(calls))
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(2.5)
     store.is_away = False
     output = await running
     row = output.orchestration_result.step_results[0]
@@ -530,7 +547,7 @@ async def test_an_output_waits_for_the_store(mesh: InProcessMesh, store: Recordi
     made.workflow_config.output.CopyFrom(to_value("${input.n}"))
     store.is_away = True
     running = asyncio.create_task(execute(stub, made))
-    await asyncio.sleep(0.5)
+    await until(lambda: store.refused > 1)
     assert not running.done()
     store.is_away = False
     assert from_payload((await running).orchestration_result.output) == 4

@@ -120,12 +120,14 @@ class Engine:
             DependencyResolutionError, VersionIncompatibleError: A required service is not there as required.
             WorkflowExistsError: The id is taken by a workflow with another contract.
             OverloadedError: Too many workflows are under way, or the node is about to stop.
+            PayloadTooLargeError: Its input is too large, and there is no payload store; or for that, too.
         """
         contract = self._parts.registry.filled_in(given)
         contract.correlation_id = contract.correlation_id or str(uuid.uuid4())
         contract.workflow_id = contract.workflow_id or str(uuid.uuid4())
         check_workflow_id(contract.workflow_id)
         plan = self._plan(contract)
+        contract.initial_state.CopyFrom(await self._parts.payloads.fit(contract.initial_state))
         entry = self._running.get(contract.workflow_id)
         if entry is None:
             if not self._accepting:

@@ -12,7 +12,7 @@ from google.protobuf import struct_pb2
 from onex_mesh.runtime.cel_environment import new_environment
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import from_value
-from onex_mesh.runtime.scope import INPUT, ROOTS, Path, Variables, output_of
+from onex_mesh.runtime.scope import INPUT, ROOTS, Path, Variables, is_status, output_of
 
 EXPRESSION_CHARS_MAX = 4_096
 
@@ -43,7 +43,7 @@ class Expression:
     @property
     def opens(self) -> frozenset[Path]:
         """The input and the outputs that it may look into."""
-        if self.path is not None and len(self.path) > 2 and self.path[0] == "steps" and self.path[2] != "output":
+        if self.path is not None and is_status(self.path):
             return frozenset()
         outputs = frozenset(output_of(step_id) for step_id in self.steps)
         return outputs | {INPUT} if "input" in self.roots else outputs

@@ -23,6 +23,11 @@ def output_of(step_id: str) -> Path:
     return ("steps", step_id, "output")
 
 
+def is_status(path: Path) -> bool:
+    """Whether a path leads to the status of a step, for which its output is not looked into."""
+    return len(path) == 3 and (path[0], path[2]) == ("steps", "status")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What templates read.
@@ -60,6 +65,10 @@ class Scope:
         wholes = ((path, self.whole(path)) for path in paths)
         return sorted(path for path, whole in wholes if whole is not None and whole.HasField("location"))
 
+    def status(self, step_id: str) -> str | None:
+        """The status of a step; None if it is not known."""
+        return self.statuses.get(step_id, "completed" if step_id in self.steps else None)
+
     def follow(self, path: Path) -> struct_pb2.Value | None:
         """The value at a path, where all of the way is JSON; None leaves the question, and the error, to CEL."""
         root = path[0]
@@ -67,6 +76,9 @@ class Scope:
             payload = self.content(path[:1])
             return None if payload is None else _within(payload, path[1:])
         if root == "steps":
+            if is_status(path):
+                status = self.status(str(path[1]))
+                return None if status is None else struct_pb2.Value(string_value=status)
             if len(path) < 3 or path[2] != "output":
                 return None
             payload = self.content(path[:3])
@@ -113,14 +125,10 @@ class Variables:
         found: dict[str, object] = {}
         for step_id in step_ids:
             if step_id not in known:
-                output = scope.content(output_of(step_id))
-                if output is not None:
-                    status = scope.statuses.get(step_id, "completed")
-                    known[step_id] = {"output": from_payload(output), "status": status}
-                elif step_id in scope.statuses:
-                    known[step_id] = {"output": None, "status": scope.statuses[step_id]}
-                else:
+                status, output = scope.status(step_id), scope.content(output_of(step_id))
+                if status is None:
                     continue
+                known[step_id] = {"output": None if output is None else from_payload(output), "status": status}
             found[step_id] = known[step_id]
         return found
 
