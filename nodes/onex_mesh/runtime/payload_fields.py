@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import cast
@@ -15,6 +16,12 @@ _PAYLOAD = common_pb2.Payload.DESCRIPTOR.full_name
 _OWN = "onex.v1."
 
 
+class _Shape(enum.Enum):
+    ONE = "one"
+    LIST = "list"
+    MAP = "map"
+
+
 def payloads_in(message: Message, at: str = "") -> Iterator[tuple[str, common_pb2.Payload]]:
     """Every payload that is set within a message, with its path; the payloads are the message's own, not copies.
 
@@ -22,52 +29,60 @@ def payloads_in(message: Message, at: str = "") -> Iterator[tuple[str, common_pb
         message: What to look into; a payload itself is not.
         at: Path of the message, for the paths of its payloads.
     """
-    if not _may_hold(message.DESCRIPTOR):
+    shapes = _shapes(message.DESCRIPTOR)
+    if not shapes:
         return
     for field, value in cast(list[tuple[FieldDescriptor, object]], message.ListFields()):
-        kind = _value_type(field)
-        if kind is None or not (kind.full_name == _PAYLOAD or _may_hold(kind)):
+        shape = shapes.get(field.number)
+        if shape is None:
             continue
-        path = f"{at}.{field.name}" if at else field.name
-        for place, item in _items(field, value, path):
+        for place, item in _items(shape, value, f"{at}.{field.name}" if at else field.name):
             if isinstance(item, common_pb2.Payload):
                 yield place, item
             else:
                 yield from payloads_in(item, place)
 
 
-def _items(field: FieldDescriptor, value: object, path: str) -> Iterator[tuple[str, Message]]:
-    if _is_map(field):
+def _items(shape: _Shape, value: object, path: str) -> Iterator[tuple[str, Message]]:
+    if shape is _Shape.MAP:
         items = cast(Mapping[object, Message], value)
         for key in sorted(items, key=str):
             yield f"{path}.{key}", items[key]
-    elif field.is_repeated:
+    elif shape is _Shape.LIST:
         for index, item in enumerate(cast(list[Message], value)):
             yield f"{path}[{index}]", item
     else:
         yield path, cast(Message, value)
 
 
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def _value_type(field: FieldDescriptor) -> Descriptor | None:
-    kind = field.message_type
-    if kind is None or not _is_map(field):
-        return kind
-    return kind.fields_by_name["value"].message_type
-
-
 @cache
-def _may_hold(kind: Descriptor) -> bool:
-    """Whether messages of a type may have a payload in them: most do not and need no look."""
-    return _PAYLOAD in _reached(kind, frozenset())
+def _shapes(kind: Descriptor) -> Mapping[int, _Shape]:
+    """The fields of a type that may have payloads in them, by number: most types have none, and need no look."""
+    found: dict[int, _Shape] = {}
+    for field in kind.fields:
+        held = _held(field)
+        if held is None or not (held.full_name == _PAYLOAD or _PAYLOAD in _reached(held, frozenset())):
+            continue
+        plural = _Shape.LIST if field.is_repeated else _Shape.ONE
+        found[field.number] = _Shape.MAP if _is_map(field) else plural
+    return found
 
 
 def _reached(kind: Descriptor, seen: frozenset[str]) -> frozenset[str]:
     for field in kind.fields:
-        found = _value_type(field)
-        if found is not None and found.full_name.startswith(_OWN) and found.full_name not in seen:
-            seen = _reached(found, seen | {found.full_name})
+        held = _held(field)
+        if held is not None and held.full_name.startswith(_OWN) and held.full_name not in seen:
+            seen = _reached(held, seen | {held.full_name})
     return seen
+
+
+def _held(field: FieldDescriptor) -> Descriptor | None:
+    """The type of the messages in a field; of a map, that of its values."""
+    kind = field.message_type
+    if kind is not None and kind.GetOptions().map_entry:
+        return kind.fields_by_name["value"].message_type
+    return kind
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
