@@ -12,9 +12,10 @@ import pytest
 from onex.v1 import orchestrator_pb2, orchestrator_pb2_grpc, workflow_pb2
 from onex_mesh.runtime.payload import from_payload, json_payload, to_value
 from onex_mesh.runtime.payload_store import FsspecPayloads
+from tests.inprocess import until
 from tests.large_app import BOOK
 from tests.mesh import MeshProcesses
-from tests.payload_stores import BUCKET, s3_environment
+from tests.payload_stores import BUCKET, files_below, s3_environment
 from tests.s3_server import S3Server
 from tests.tcp_proxy import TcpProxy
 
@@ -52,15 +53,6 @@ def contract(kind: str) -> workflow_pb2.OrchestratorContract:
     return made
 
 
-async def until_stored(server: S3Server) -> list[str]:
-    async with asyncio.timeout(20):
-        while True:
-            keys = await asyncio.to_thread(server.keys, BUCKET)
-            if keys:
-                return keys
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("kind", ["effect", "compute"])
 async def test_killed_between_put_and_answer(
     tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -87,7 +79,8 @@ async def test_killed_between_put_and_answer(
             request = orchestrator_pb2.ExecuteOrchestrationRequest(contract=contract(kind))
             running = asyncio.ensure_future(stub.ExecuteOrchestration(request, timeout=90))
             await asyncio.wait_for(proxy.reached.wait(), 30)
-            stored = await until_stored(s3)
+            await until(lambda: bool(s3.keys(BUCKET)), 30)
+            stored = s3.keys(BUCKET)
             victim.kill()
             await victim.wait()
             proxy.cut()
@@ -105,3 +98,30 @@ async def test_killed_between_put_and_answer(
     if kind == "effect":
         assert made.effect.outcome == "replayed"
         assert book.read_text().splitlines() == ["large-effect"]
+
+
+async def test_killed_when_the_object_appears_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R9, R25: on a folder that the nodes share: whichever of put and answer was last, the object is there whole, under
+    one name, and the effect was had once."""
+    book, folder = tmp_path / "book", tmp_path / "payloads"
+    book.touch()
+    monkeypatch.setenv(BOOK, str(book))
+    settings = {"payload_store": f"file://{folder}"}
+    async with MeshProcesses(tmp_path, app="tests.large_app:app", effects=2, settings=settings) as mesh:
+        victim, other = mesh.effects
+        await other.stop()
+        stub = orchestrator_pb2_grpc.OrchestratorServiceStub(mesh.channel("orchestrator"))
+        request = orchestrator_pb2.ExecuteOrchestrationRequest(contract=contract("effect"))
+        running = asyncio.ensure_future(stub.ExecuteOrchestration(request, timeout=90))
+        await until(lambda: bool(files_below(folder)), 30)
+        victim.kill()
+        await victim.wait()
+        await other.start()
+        output = (await running).output.orchestration_result
+    assert from_payload(output.output) == {"size": SIZE}
+    location = output.step_results[0].result.location
+    stored = files_below(folder)
+    # A file under another name is what a put left that was killed; nobody reads it.
+    assert [path for path in stored if path.endswith(location.digest)] == [location.uri]
+    assert len(json.loads(stored[location.uri])["text"]) == SIZE
+    assert book.read_text().splitlines() == ["large-effect"]

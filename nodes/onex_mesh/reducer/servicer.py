@@ -76,6 +76,7 @@ class ReducerServicer(reducer_pb2_grpc.ReducerServiceServicer):
                 raise _refused("message", "after the contract come only chunks")
             progress = await streamed.take(await self._payloads.fetched(request.chunk, "chunk"))
             if progress is not None:
+                await self._payloads.fit_answer(progress)
                 yield reducer_pb2.StreamReductionResponse(progress=progress)
         if streamed is None:
             raise _refused("contract", "the first message is the contract, and is missing")

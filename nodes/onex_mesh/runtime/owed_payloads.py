@@ -32,12 +32,12 @@ class OwedPayloads:
         Raises:
             DependencyResolutionError: Too much waits already.
         """
+        location = await asyncio.to_thread(location_of, content)
         size = sum(len(waiting) for waiting in self._contents.values()) + len(content)
         if size > OWED_BYTES_MAX:
             raise DependencyResolutionError(
                 f"the payload store is away, and {size} bytes wait for it; that is more than {OWED_BYTES_MAX}"
             )
-        location = await asyncio.to_thread(location_of, content)
         self._contents[location.uri] = content
         log.warning("a result waits for the payload store", uri=location.uri, size_bytes=len(content))
         if self._paying is None or self._paying.done():
