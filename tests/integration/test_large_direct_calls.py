@@ -174,6 +174,31 @@ async def test_an_effect_takes_a_location_and_gives_one(
     assert json.loads(await store.get(results[0].result.location)) == expected
 
 
+async def test_an_intent_whose_result_no_message_carries_stops_no_other(mesh: InProcessMesh) -> None:
+    """R86, R149: without a store it is completed, and says why its result is not there; the next one is executed."""
+    app = App("shop")
+
+    @app.effect("repeat")
+    def repeat(parameters: dict[str, int], context: EffectContext) -> dict[str, str]:
+        """Gives a text of a size."""
+        return {"text": "x" * parameters["size"]}
+
+    server = await mesh.add(EffectNode(app.effects, None, "1"), message_bytes_max=MESSAGE_BYTES_MAX)
+    request = effect_pb2.ExecuteIntentsRequest()
+    for intent_id, size in (("i-1", MESSAGE_BYTES_MAX), ("i-2", 10)):
+        intent = request.intents.add(
+            intent_id=intent_id, intent_type=intent_pb2.INTENT_TYPE_CUSTOM, custom_type="repeat", target="app"
+        )
+        intent.payload.update({"size": size})
+    stub = effect_pb2_grpc.EffectServiceStub(mesh.channel(server))
+    answers = {row.result.intent_id: row.result async for row in stub.ExecuteIntents(request, timeout=20)}
+    assert {row.status for row in answers.values()} == {intent_pb2.INTENT_STATUS_COMPLETED}
+    assert answers["i-1"].error.reason == "PAYLOAD_TOO_LARGE"
+    assert "ONEX_PAYLOAD_STORE" in answers["i-1"].error.message
+    assert not answers["i-1"].HasField("result")
+    assert from_payload(answers["i-2"].result) == {"text": "x" * 10}
+
+
 async def test_a_single_action_that_no_message_carries_is_refused(
     mesh: InProcessMesh, client: EtcdClient, keys: Keyspace
 ) -> None:

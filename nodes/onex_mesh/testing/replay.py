@@ -6,22 +6,24 @@ and the results of the steps before, exactly as it did when the workflow ran.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 
 from google.protobuf.message import Message
 
-from onex.v1 import action_pb2, common_pb2, intent_pb2, reducer_pb2, workflow_pb2
+from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_mesh.app.plain_form import to_plain
 from onex_mesh.orchestrator.core import actions, records
-from onex_mesh.orchestrator.core.plan import compile_plan
+from onex_mesh.orchestrator.core.plan import PlannedStep, compile_plan
 from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.reducer.reduction import Origin, Reductions
-from onex_mesh.runtime.errors import OnexError, ValidationError
+from onex_mesh.runtime.errors import DependencyResolutionError, OnexError, ValidationError
 from onex_mesh.runtime.payload import JSON_TYPE, Json, parse_json
 from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.runtime.resolving import resolved
+from onex_mesh.runtime.templates import Scope
 
 # Filled in by the orchestrator when it commits, not by the reducer.
 _FILLED_IN = ("step_id", "correlation_id")
@@ -100,10 +102,9 @@ async def replay(
             step = plan.steps[index] if index is not None else None
             if step is not None and step.state_key and result.HasField("result") and result.step_id in issued:
                 transitions += 1
-                command = await resolved(step.template, inputs.scope(step), payloads)
-                command = await payloads.fetched(actions.continued(command, step, states), step.step_id)
+                command = partial(_command, step, inputs.scope(step), states, payloads)
                 recorded = _Recorded(commit, await payloads.fetched(result, step.step_id))
-                found += await _again(reductions, command.reduction, recorded, issued[step.step_id])
+                found += await _again(reductions, command, recorded, issued[step.step_id])
             if result.HasField("result"):
                 inputs.add(result.step_id, result.result)
             elif result.status == workflow_pb2.STEP_STATUS_SKIPPED:
@@ -128,15 +129,24 @@ class _Recorded:
         return Difference(commit.workflow_id, commit.epoch, step_id, part, path, recorded, now)
 
 
+async def _command(
+    step: PlannedStep, scope: Scope, states: Mapping[str, workflow_pb2.ReducerState], payloads: Payloads
+) -> action_pb2.Command:
+    command = await resolved(step.template, scope, payloads)
+    return await payloads.fetched(actions.continued(command, step, states), step.step_id)
+
+
 async def _again(
     reductions: Reductions,
-    contract: reducer_pb2.ReducerContract,
+    command: Callable[[], Awaitable[action_pb2.Command]],
     recorded: _Recorded,
     action: action_pb2.Action,
 ) -> list[Difference]:
     origin = Origin(action.correlation_id, action.action_id, action.issued_at.ToDatetime(tzinfo=UTC))
     try:
-        output = await reductions.reduce(contract, origin)
+        output = await reductions.reduce((await command()).reduction, origin)
+    except DependencyResolutionError:
+        raise
     except OnexError as error:
         return [recorded.differ("refusal", error.reason, None, error.message)]
     found = [
