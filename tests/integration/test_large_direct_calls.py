@@ -146,10 +146,8 @@ async def test_a_reduction_takes_a_location(
     assert from_payload(answers[-1].output.aggregated_data) == 199_990_010
 
 
-async def test_an_effect_takes_a_location_and_gives_one(
-    mesh: InProcessMesh, tmp_path: Path, store: FsspecPayloads
-) -> None:
-    """R12, R13: a body from the store; results that no message carries, of contracts and of intents."""
+async def test_effects_give_locations(mesh: InProcessMesh, tmp_path: Path, store: FsspecPayloads) -> None:
+    """R12, R13: results that no message carries, of contracts and of intents, become locations."""
     app = App("shop")
 
     @app.effect("repeat")

@@ -33,7 +33,15 @@ from onex_mesh.effect.node import EffectNode
 from onex_mesh.reducer.node import ReducerNode
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.command import CommandContext
-from onex_mesh.runtime.payload import ARROW_TYPE, JSON_TYPE, bytes_payload, from_payload, json_payload, to_value
+from onex_mesh.runtime.payload import (
+    ARROW_TYPE,
+    BYTES_TYPE,
+    JSON_TYPE,
+    bytes_payload,
+    from_payload,
+    json_payload,
+    to_value,
+)
 from onex_mesh.runtime.payload_store import FsspecPayloads
 from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.testing.replay import replay
@@ -258,6 +266,29 @@ async def test_the_input_of_a_workflow_may_be_a_location(mesh: InProcessMesh, ur
     output = await execute(stub, made)
     assert from_payload(result_of(output, "count")) == {"count": 1000}
     assert from_payload(result_of(output, "tenth")) == {"tenth": 10, "id": made.workflow_id}
+
+
+async def test_the_body_of_an_effect_may_lie_in_the_store(mesh: InProcessMesh, url: str, tmp_path: Path) -> None:
+    """R16, R147: a file is written from there, and one that is read is put there; both are the same bytes."""
+    targets = tmp_path / "targets.yaml"
+    targets.write_text("targets:\n  files: {kind: file, root: root, limits: {size_bytes: 4194304}}\n", encoding="utf-8")
+    await mesh.add(EffectNode(shop([]).effects, targets, "1"), payload_store=url)
+    stub = mesh.orchestrator(await mesh.add_orchestrator(payload_store=url))
+    content = bytes(range(256)) * 8192
+    write, read = charge("write"), charge("read")
+    for step in (write, read):
+        step.command.effect.external_service_config.target = "files"
+        step.command.effect.io_operation_config.effect_type = "file_operation"
+        step.command.effect.io_operation_config.operation = step.step_id
+        step.command.effect.io_operation_config.parameters.update({"path": "a.bin"})
+    read.command.effect.io_operation_config.parameters.update({"format": "bytes"})
+    write.command.effect.io_operation_config.body.CopyFrom(json_payload("${input}"))
+    made = contract(write, read)
+    location = await FsspecPayloads(url).put(content)
+    made.initial_state.CopyFrom(common_pb2.Payload(location=location, content_type=BYTES_TYPE))
+    output = await execute(stub, made)
+    assert (tmp_path / "root" / "a.bin").read_bytes() == content
+    assert result_of(output, "read").location.digest == location.digest
 
 
 async def test_an_input_that_is_too_large_to_be_committed_is_put(mesh: InProcessMesh, tmp_path: Path) -> None:
