@@ -212,6 +212,38 @@ async def test_large_results_are_read_by_later_steps(mesh: InProcessMesh, url: s
     assert shown.workflow.result.step_results[0].result == found
 
 
+async def test_a_new_owner_goes_on_from_the_locations_in_the_log(
+    mesh: InProcessMesh, store: Recording, tmp_path: Path
+) -> None:
+    """R94, R106: what lies in the store is not computed again when an orchestrator takes over; it is looked into."""
+    held, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(command: action_pb2.Command, context: CommandContext) -> action_pb2.StepOutput:
+        held.set()
+        await released.wait()
+        output = action_pb2.StepOutput()
+        output.effect.operation_result.CopyFrom(json_payload("held"))
+        return output
+
+    await mesh.add(ComputeNode(shop([]).algorithms, "1"), payload_store="file:///one")
+    await mesh.add(ScriptedNode(EFFECT, hold))
+    first = await mesh.add_orchestrator(payload_store="file:///one")
+    made = contract(
+        compute("rows", "rows", {"rows": 20_000}),
+        charge("hold"),
+        compute("last", "identity", {"last": "${steps.rows.output[19999].number}"}),
+    )
+    await mesh.orchestrator(first).StartWorkflow(orchestrator_pb2.StartWorkflowRequest(contract=made), timeout=20)
+    await held.wait()
+    second = await mesh.add_orchestrator(payload_store="file:///one")
+    await mesh.remove(first)
+    released.set()
+    output = await execute(mesh.orchestrator(second), made)
+    assert from_payload(result_of(output, "last")) == {"last": 19_999}
+    assert output.orchestration_result.step_results[0].attempts == 1
+    assert len(store.puts) == 1
+
+
 async def test_nothing_is_put_for_what_fits(mesh: InProcessMesh, tmp_path: Path) -> None:
     """R39: small results travel as ever."""
     stub = await serve(mesh, [], f"file://{tmp_path}/payloads")
