@@ -14,7 +14,8 @@ from onex_lease import EmbeddedEtcd, Keyspace
 from onex_mesh.app.workflow_file import load_workflow
 from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.reducer.node import ReducerNode
-from onex_mesh.runtime.payload import from_payload, json_payload
+from onex_mesh.runtime.payload import JSON_TYPE, from_payload, json_payload, parse_json
+from onex_mesh.runtime.payload_store import FsspecPayloads
 from onex_mesh.runtime.serving import NodeServer
 from tests.aggregations import table_payload
 from tests.inprocess import InProcessMesh
@@ -146,3 +147,41 @@ async def test_a_workflow_continues_the_state_of_an_earlier_step(mesh: InProcess
         }
         for country, orders, pence in (("FR", 1, 200), ("UK", 2, 150))
     ]
+
+
+COUNTED = """
+name: counted
+steps:
+  - step_id: first
+    reduction:
+      reduction_config: {state_key: seen, group_by: [key], aggregation_method: COUNT}
+      input_data: ${input.rows}
+  - step_id: second
+    depends_on: [first]
+    reduction:
+      reduction_config: {state_key: seen, group_by: [key], aggregation_method: COUNT}
+      input_data: ${input.rows}
+"""
+
+
+async def test_a_state_of_many_groups_lies_in_the_payload_store(mesh: InProcessMesh, tmp_path: Path) -> None:
+    """R55, R60: a later step continues from it; the state key of the workflow stays small."""
+    store = f"file://{tmp_path / 'store'}"
+    await mesh.add(ReducerNode(ReducerRegistry(), "1.0.0"), payload_store=store)
+    stub = mesh.orchestrator(await mesh.add_orchestrator(payload_store=store))
+    file = tmp_path / "counted.yaml"
+    file.write_text(COUNTED)
+    contract = load_workflow(file)
+    contract.workflow_id = "counted-1"
+    contract.initial_state.CopyFrom(json_payload({"rows": [{"key": f"{number:040d}"} for number in range(8_000)]}))
+    request = orchestrator_pb2.ExecuteOrchestrationRequest(contract=contract)
+    result = (await stub.ExecuteOrchestration(request)).output.orchestration_result
+    assert result.status == workflow_pb2.WORKFLOW_STATUS_COMPLETED, result.errors
+    found = (await stub.GetState(orchestrator_pb2.GetStateRequest(workflow_id="counted-1"))).state
+    kept = found.reducer_states["seen"].state
+    assert kept.location.size_bytes > 256 * 1024
+    assert kept.content_type == JSON_TYPE
+    assert found.ByteSize() < 4096
+    groups = parse_json(await FsspecPayloads(store).get(kept.location))
+    assert isinstance(groups, dict)
+    assert [group[3] for group in groups["groups"]] == [[2]] * 8_000  # type: ignore[index, union-attr, call-overload]  # JSON
