@@ -60,7 +60,7 @@ def parts_of(contract: reducer_pb2.ReducerContract) -> list[Part]:
             reduction_config=row.reduction_config,
             fsm_action=row.fsm_action if row.HasField("fsm_action") else None,
         )
-        if row.reduction_config.aggregation_method or row.reduction_config.aggregates:
+        if is_aggregation(row.reduction_config):
             for field in _INHERITED_FIELDS:
                 if contract.HasField(field):
                     getattr(alone, field).CopyFrom(getattr(contract, field))
