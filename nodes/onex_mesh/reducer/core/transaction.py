@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from onex.v1 import reducer_pb2
+from onex_mesh.reducer.core.contract import is_aggregation
 from onex_mesh.runtime.errors import OnexError, ValidationError
 
 NAME_BYTES_MAX = 512
