@@ -71,7 +71,12 @@ def strategy_of(algorithm: Algorithm, asked: MergeStrategy | None) -> MergeStrat
 def concatenated(partials: Sequence[object]) -> object:
     """One list, or one table, of partial results in their order; a partial that is neither is one item."""
     if partials and all(is_table(partial) for partial in partials):
-        table: Table = arrow().concat_tables(partials)
+        try:
+            # A column may be empty in one chunk, or whole in one and not in the next.
+            table: Table = arrow().concat_tables(partials, promote_options="permissive")
+        except arrow().ArrowException as error:
+            text = f"the results of the chunks are tables that do not fit together: {str(error).splitlines()[0]}"
+            raise ValidationError(text, violations=(("parallel_config", text),)) from error
         return table
     joined: list[object] = []
     for partial in partials:

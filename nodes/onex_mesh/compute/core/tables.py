@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from onex_mesh.runtime.errors import ValidationError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+
+Rows: TypeAlias = list[dict[str, object]]
+"""Rows of JSON."""
 
 
 class Table(Protocol):

@@ -6,10 +6,12 @@ from onex_mesh.compute.core.builtins.columns import describe_columns, normalise_
 from onex_mesh.compute.core.builtins.filtering import filter_rows
 from onex_mesh.compute.core.builtins.grouping import group_rows
 from onex_mesh.compute.core.builtins.joining import join_rows
+from onex_mesh.compute.core.builtins.mapping import map_rows
 from onex_mesh.compute.core.builtins.ordering import deduplicate_rows, project_rows, sort_rows
 
 TABULAR: tuple[tuple[Function, str, Merge], ...] = (
     (filter_rows, "filter", MergeStrategy.CONCATENATE),
+    (map_rows, "map", MergeStrategy.CONCATENATE),
     (project_rows, "project", MergeStrategy.CONCATENATE),
     (sort_rows, "sort", None),
     (deduplicate_rows, "deduplicate", None),

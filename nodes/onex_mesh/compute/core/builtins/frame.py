@@ -13,10 +13,8 @@ from typing import cast
 from pydantic import BaseModel, ConfigDict
 
 from onex_mesh.compute.core.data import json_type
-from onex_mesh.compute.core.tables import Table, arrow, is_table
+from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, is_table
 from onex_mesh.runtime.errors import ValidationError
-
-Rows = list[dict[str, object]]
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -74,17 +72,35 @@ def columns(frame: Table | Rows, names: Sequence[str], at: str = "input_data") -
     return table
 
 
-def _column(rows: Rows, name: str, at: str) -> object:
-    pa = arrow()
+def _column(rows: Rows, name: str, at: str) -> Column:
     if rows and not any(name in row for row in rows):
         raise refusal(f"{at}.{name}", "is required and missing")
-    values = [row.get(name) for row in rows]
+    return column_of([row.get(name) for row in rows], name, at)
+
+
+def column_of(
+    values: Sequence[object], name: str, at: str = "input_data", offset: int = 0, kind: object = None
+) -> Column:
+    """A column of Python's values.
+
+    Args:
+        values: The values.
+        name: Its name, for the error.
+        at: Where its rows stand, for the error.
+        offset: How many rows come before, for the error.
+        kind: Its Arrow type. Default: the one that all values have.
+
+    Raises:
+        ValidationError: The values have no common type, or not that one (with the path of the culprit).
+    """
+    pa = arrow()
     try:
-        return pa.array(values)
+        column: Column = pa.array(values, kind)
     except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
         culprit = _culprit(values)
-        where = f"{at}.{name}" if culprit is None else f"{at}[{culprit}].{name}"
+        where = f"{at}.{name}" if culprit is None else f"{at}[{culprit + offset}].{name}"
         raise refusal(where, f"does not fit its column: {str(error).splitlines()[0]}") from error
+    return column
 
 
 def _culprit(values: Sequence[object]) -> int | None:

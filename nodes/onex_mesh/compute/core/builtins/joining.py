@@ -6,9 +6,9 @@ from typing import Literal, cast
 
 from pydantic import Field
 
-from onex_mesh.compute.core.builtins.frame import Params, Rows, columns, frame_of, names_of, refusal, refusing, taken
+from onex_mesh.compute.core.builtins.frame import Params, columns, frame_of, names_of, refusal, refusing, taken
 from onex_mesh.compute.core.data import AnyData
-from onex_mesh.compute.core.tables import Column, Table, arrow, arrow_compute, is_table, table_of
+from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, arrow_compute, is_table, table_of
 
 _KINDS = {
     "inner": "inner",

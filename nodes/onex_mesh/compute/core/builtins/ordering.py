@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from onex_mesh.compute.core.builtins.frame import Params, Rows, columns, frame_of, names_of, refusing, taken
+from onex_mesh.compute.core.builtins.frame import Params, columns, frame_of, names_of, refusing, taken
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import AnyData
-from onex_mesh.compute.core.tables import arrow, arrow_compute, is_table
+from onex_mesh.compute.core.tables import Rows, arrow, arrow_compute, is_table
 
 
 class ProjectParams(Params):
