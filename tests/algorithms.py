@@ -97,3 +97,9 @@ def total(data: list[int]) -> int:
 def sum_of_totals(partials: list[int]) -> int:
     """The sum of the sums of chunks."""
     return sum(partials)
+
+
+def enriched(data: list[dict[str, str]], prices: pa.Table, surcharges: list[int]) -> list[Line]:
+    """Prices lines by a table, with all surcharges on top."""
+    pence = {row["sku"]: row["pence"] for row in prices.to_pylist()}
+    return [Line(sku=line["sku"], pence=pence[line["sku"]] + sum(surcharges)) for line in data]

@@ -16,6 +16,7 @@ from onex.v1 import compute_pb2
 from onex_mesh.compute.adapters.workers import LocalWorkers
 from onex_mesh.compute.core import AlgorithmRegistry, MergeStrategy
 from onex_mesh.compute.core.builtin import with_builtins
+from onex_mesh.compute.core.output import write_table
 from onex_mesh.compute.core.travel import opened, sealed
 from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.runtime.errors import (
@@ -25,8 +26,8 @@ from onex_mesh.runtime.errors import (
     PayloadTooLargeError,
     ValidationError,
 )
-from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload
-from tests.algorithms import fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
+from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, json_payload
+from tests.algorithms import enriched, fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
 from tests.unit.test_compute_workers import contract, noted_pid, run, until
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -52,7 +53,7 @@ def cluster() -> distributed.LocalCluster:
 
 def engine_on(workers: LocalWorkers) -> ComputeEngine:
     registry = with_builtins(AlgorithmRegistry())
-    for function in (square, fatal, note_pid, hungry, table_bytes):
+    for function in (square, fatal, note_pid, hungry, table_bytes, enriched):
         registry.add_function(function, merge=MergeStrategy.CONCATENATE)
     registry.add_function(square, name="impure", pure=False, merge=MergeStrategy.CONCATENATE)
     registry.add_function(total, merge=sum_of_totals)
@@ -80,6 +81,18 @@ async def test_executors_agree(engine: ComputeEngine, executor: int) -> None:
         made = contract("total", [1, 2, 3, 4, 5], 2, executor)
         made.parallel_config.merge_strategy = strategy
         assert await run(engine, made) == 15
+
+
+@EVERY
+async def test_every_chunk_gets_the_whole_of_the_further_inputs(engine: ComputeEngine, executor: int) -> None:
+    """R34: a table and a list, wherever the chunks run."""
+    made = contract("enriched", [{"sku": sku} for sku in "abcab"], 3, executor)
+    prices = pa.table({"sku": ["a", "b", "c"], "pence": [1, 2, 3]})
+    made.inputs["prices"].CopyFrom(bytes_payload(write_table(prices), ARROW_TYPE))
+    made.inputs["surcharges"].CopyFrom(json_payload([10, 20]))
+    assert await run(engine, made) == [
+        {"sku": sku, "pence": 30 + pence} for sku, pence in zip("abcab", [1, 2, 3, 1, 2], strict=True)
+    ]
 
 
 @EVERY

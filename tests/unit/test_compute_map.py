@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from typing import cast
@@ -158,6 +160,13 @@ def test_what_fits_no_column_is_refused_with_its_row() -> None:
         mapped(table, m="row.n > 5 ? row.n : row.x")
     with pytest.raises(ValidationError, match=r"input_data\[1\].m: does not fit its column"):
         mapped(table, m="row.n > 5 ? row.t : row.x")
+
+
+def test_rows_are_mapped_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R26: it is an extra; without it, row by row."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert mapped([{"a": 1}, {"a": 2}], keep=True, b="row.a + 1") == [{"a": 1, "b": 2}, {"a": 2, "b": 3}]
 
 
 def test_times_of_a_table_are_compared() -> None:

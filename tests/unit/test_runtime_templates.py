@@ -146,6 +146,16 @@ def test_every_place_of_a_computation() -> None:
     assert command.compute.input_data == scope().steps["read"]
     assert from_struct(command.compute.algorithm_config.parameters) == {"limit": 10}
     assert command.compute.cache.key == "k-3"
+    compute.inputs["right"].CopyFrom(json_payload("${steps.read.output}"))
+    compute.inputs["limits"].CopyFrom(json_payload({"most": "${params.limit}"}))
+    template = compile_command(action_pb2.Command(compute=compute))
+    assert template.reads == {"read"}
+    inputs = template.resolve(scope()).compute.inputs
+    assert inputs["right"] == scope().steps["read"]
+    assert from_payload(inputs["limits"]) == {"most": 10}
+    compute.inputs["right"].CopyFrom(json_payload(["${steps.}"]))
+    with pytest.raises(ValidationError, match=r"compute\.inputs\.right\[0\]"):
+        compile_command(action_pb2.Command(compute=compute))
 
 
 def test_every_place_of_a_reduction() -> None:

@@ -19,14 +19,13 @@ from google.protobuf.duration_pb2 import Duration
 from onex.v1 import compute_pb2
 from onex_mesh.compute.core import chunks
 from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
-from onex_mesh.compute.core.computation import Task, finished, prepared, run
+from onex_mesh.compute.core.computation import Task, finished, input_bytes, prepared, run
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.errors import failure_of
 from onex_mesh.compute.core.output import size_of
 from onex_mesh.compute.core.results import ResultCache
-from onex_mesh.compute.core.tables import is_table
 from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, RunTimes
-from onex_mesh.compute.core.travel import opened, run_sealed, sealed_task
+from onex_mesh.compute.core.travel import has_tables, opened, run_sealed, sealed_task
 from onex_mesh.compute.ports import (
     Algorithms,
     PerformanceMonitor,
@@ -127,8 +126,6 @@ class ComputeEngine:
             raise ValidationError(
                 f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
             )
-        if contract.inputs:
-            raise ValidationError("inputs: is not built yet", violations=(("inputs", "is not built yet"),))
         algorithm = self._algorithms.get(config.algorithm_type, config.version)
         self._check_size(contract)
         key = self._results.key(contract, algorithm)
@@ -145,17 +142,17 @@ class ComputeEngine:
 
     def _check_size(self, contract: compute_pb2.ComputeContract) -> None:
         """Refuses input that does not fit into the memory of a task together with a result of its size."""
-        size_bytes, bytes_max = contract.input_data.ByteSize(), self._workers.memory_bytes_max
+        size_bytes, bytes_max = input_bytes(contract), self._workers.memory_bytes_max
         if size_bytes * 2 > bytes_max:
             raise PayloadTooLargeError(
-                f"input_data has {size_bytes} bytes; with a result of that size it does not fit into the"
+                f"the input has {size_bytes} bytes; with a result of that size it does not fit into the"
                 f" {bytes_max} bytes of a task"
             )
 
     async def _sequential(
         self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
     ) -> compute_pb2.ComputeOutput:
-        size_bytes = contract.input_data.ByteSize()
+        size_bytes = input_bytes(contract)
 
         def whole(_: object) -> tuple[compute_pb2.ComputeOutput, float, int]:
             began = time.perf_counter()
@@ -183,7 +180,7 @@ class ComputeEngine:
         """
         config = contract.parallel_config
         strategy = _strategy(algorithm, config)
-        is_large = contract.input_data.ByteSize() > INLINE_BYTES_MAX
+        is_large = input_bytes(contract) > INLINE_BYTES_MAX
         task = await self._here_or_in_thread(is_large, lambda: prepared(contract, algorithm, context))
         pieces = chunks.cut(task.data, config.worker_count)
         tasks = [replace(task, data=piece.data, context=replace(context, offset=piece.offset)) for piece in pieces]
@@ -275,7 +272,7 @@ class ComputeEngine:
         if kind == _DASK:
             # The clock of another machine counts from elsewhere: the deadline is kept here.
             task = replace(task, context=replace(task.context, deadline=None))
-        travelling = await asyncio.to_thread(sealed_task, task) if is_table(task.data) else task
+        travelling = await asyncio.to_thread(sealed_task, task) if has_tables(task) else task
         return opened(await self._workers.run(kind, run_sealed, travelling, repeatable=repeatable))
 
     async def _here_or_in_thread(self, is_large: bool, function: Callable[[], T]) -> T:

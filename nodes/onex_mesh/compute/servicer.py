@@ -132,6 +132,9 @@ def _described(algorithm: Algorithm) -> compute_pb2.Algorithm:
     ):
         if schema is not None:
             message.CopyFrom(to_struct(schema))
+    for one in algorithm.inputs:
+        schema = one.form.schema()
+        row.inputs.add(name=one.name, required=one.required, schema=None if schema is None else to_struct(schema))
     return row
 
 

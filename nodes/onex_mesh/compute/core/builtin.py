@@ -10,11 +10,12 @@ from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from onex_mesh.compute.core.algorithm import Function, Merge, MergeStrategy
+from onex_mesh.compute.core.algorithm import Merge, MergeStrategy
 from onex_mesh.compute.core.builtins import TABULAR
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import json_type
 from onex_mesh.compute.core.registry import AlgorithmRegistry
+from onex_mesh.compute.core.signature import Function
 from onex_mesh.runtime.errors import ValidationError
 
 Number = int | float

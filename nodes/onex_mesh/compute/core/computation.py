@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pydantic
 from google.protobuf.struct_pb2 import Struct
@@ -28,6 +29,7 @@ class Task:
     data: object
     params: BaseModel | None
     context: ComputeContext
+    inputs: Mapping[str, object] = field(default_factory=dict)
 
 
 def prepared(contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext) -> Task:
@@ -40,7 +42,32 @@ def prepared(contract: compute_pb2.ComputeContract, algorithm: Algorithm, contex
     rules = contract.input_validation
     schema = from_struct(rules.json_schema)
     validate_input(data, rules.required_fields, rules.data_types, _rules(rules), schema)
-    return Task(algorithm, data, _params(algorithm, contract), context)
+    return Task(algorithm, data, _params(algorithm, contract), context, _inputs(algorithm, contract))
+
+
+def input_bytes(contract: compute_pb2.ComputeContract) -> int:
+    """How many bytes all that a computation works on comes to."""
+    return contract.input_data.ByteSize() + sum(payload.ByteSize() for payload in contract.inputs.values())
+
+
+def _inputs(algorithm: Algorithm, contract: compute_pb2.ComputeContract) -> dict[str, object]:
+    """The further inputs by name; those that are not given and need not be are left out."""
+    names = {one.name for one in algorithm.inputs}
+    known = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
+    violations = [
+        (f"inputs.{name}", f"the algorithm {algorithm.name!r} has no such input: {known}")
+        for name in sorted(contract.inputs)
+        if name not in names
+    ]
+    violations += [
+        (f"inputs.{one.name}", "is required and missing")
+        for one in algorithm.inputs
+        if one.required and one.name not in contract.inputs
+    ]
+    if violations:
+        at, text = violations[0]
+        raise ValidationError(f"{at}: {text}", violations=tuple(violations))
+    return {name: read_data(contract.inputs[name], f"inputs.{name}") for name in sorted(contract.inputs)}
 
 
 def _rules(validation: compute_pb2.InputValidation) -> dict[str, Rules]:
@@ -66,7 +93,13 @@ def run(task: Task) -> object:
     algorithm, context = task.algorithm, task.context
     context.check()
     try:
-        return algorithm.call(algorithm.input.read(task.data, context.offset), task.params, context)
+        data = algorithm.input.read(task.data, context.offset)
+        inputs = {
+            one.name: one.form.read(task.inputs[one.name], at=f"inputs.{one.name}")
+            for one in algorithm.inputs
+            if one.name in task.inputs
+        }
+        return algorithm.call(data, task.params, context, inputs)
     except OnexError:
         raise
     except Exception as error:

@@ -14,21 +14,25 @@ from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, j
 PARQUET_TYPE = "application/vnd.apache.parquet"
 
 
-def read_data(payload: common_pb2.Payload) -> object:
+def read_data(payload: common_pb2.Payload, at: str = "input_data") -> object:
     """The data of a payload: plain JSON, a table for Arrow and Parquet, or bytes.
+
+    Args:
+        payload: The payload.
+        at: Where it stands, for the error.
 
     Raises:
         ValidationError: The bytes are not what their content type says.
     """
     if payload.WhichOneof("content") == "data":
         if payload.content_type == ARROW_TYPE:
-            return read_table(payload.data)
+            return read_table(payload.data, at)
         if payload.content_type == PARQUET_TYPE:
-            return read_parquet(payload.data)
+            return read_parquet(payload.data, at)
     return from_payload(payload)
 
 
-def read_table(data: bytes) -> Table:
+def read_table(data: bytes, at: str = "input_data") -> Table:
     """The table of an Arrow IPC stream.
 
     Raises:
@@ -39,7 +43,7 @@ def read_table(data: bytes) -> Table:
         table: Table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
     except (pa.ArrowException, OSError) as error:
         text = f"not an Arrow IPC stream: {str(error).splitlines()[0]}"
-        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+        raise ValidationError(f"{at}: {text}", violations=((at, text),)) from error
     return table
 
 
@@ -53,7 +57,7 @@ def write_table(table: Table) -> bytes:
     return data
 
 
-def read_parquet(data: bytes) -> Table:
+def read_parquet(data: bytes, at: str = "input_data") -> Table:
     """The table of a Parquet file.
 
     Raises:
@@ -64,7 +68,7 @@ def read_parquet(data: bytes) -> Table:
         table: Table = importlib.import_module("pyarrow.parquet").read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         text = f"not a Parquet file: {str(error).splitlines()[0]}"
-        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+        raise ValidationError(f"{at}: {text}", violations=((at, text),)) from error
     return table
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onex_mesh.compute.core.algorithm import Algorithm, Function, Merge
+from onex_mesh.compute.core.algorithm import Algorithm, Merge
+from onex_mesh.compute.core.signature import Function
 from onex_mesh.runtime.definition import Versions
 from onex_mesh.runtime.errors import AlgorithmNotFoundError
 

@@ -44,7 +44,12 @@ def opened(value: object) -> object:
 
 def sealed_task(task: Task) -> Task:
     """A task as it travels."""
-    return replace(task, data=sealed(task.data))
+    return replace(task, data=sealed(task.data), inputs={name: sealed(value) for name, value in task.inputs.items()})
+
+
+def has_tables(task: Task) -> bool:
+    """Whether a task has tables to seal."""
+    return any(is_table(value) for value in (task.data, *task.inputs.values()))
 
 
 def run_sealed(task: Task) -> object:
@@ -53,4 +58,5 @@ def run_sealed(task: Task) -> object:
     Raises:
         OnexError: See `run`.
     """
-    return sealed(run(replace(task, data=opened(task.data))))
+    inputs = {name: opened(value) for name, value in task.inputs.items()}
+    return sealed(run(replace(task, data=opened(task.data), inputs=inputs)))

@@ -1,6 +1,6 @@
 """Built-in algorithms over rows and Arrow tables; results come back in the form that the data had."""
 
-from onex_mesh.compute.core.algorithm import Function, Merge, MergeStrategy
+from onex_mesh.compute.core.algorithm import Merge, MergeStrategy
 from onex_mesh.compute.core.builtins.checking import validate_rows
 from onex_mesh.compute.core.builtins.columns import describe_columns, normalise_columns
 from onex_mesh.compute.core.builtins.filtering import filter_rows
@@ -8,6 +8,7 @@ from onex_mesh.compute.core.builtins.grouping import group_rows
 from onex_mesh.compute.core.builtins.joining import join_rows
 from onex_mesh.compute.core.builtins.mapping import map_rows
 from onex_mesh.compute.core.builtins.ordering import deduplicate_rows, project_rows, sort_rows
+from onex_mesh.compute.core.signature import Function
 
 TABULAR: tuple[tuple[Function, str, Merge], ...] = (
     (filter_rows, "filter", MergeStrategy.CONCATENATE),

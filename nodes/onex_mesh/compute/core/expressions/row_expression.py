@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.expressions.cells import Cells, NotVectorisedError
 from onex_mesh.compute.core.expressions.vectorised import ROW, Evaluation
-from onex_mesh.compute.core.tables import Rows, Table, is_table
+from onex_mesh.compute.core.tables import Rows, Table, has_arrow, is_table
 from onex_mesh.runtime.cel_environment import new_environment
 from onex_mesh.runtime.cel_syntax import Call, Constant, Selection, Syntax, Variable, fields_of, syntax_of
 from onex_mesh.runtime.errors import ValidationError
@@ -86,7 +86,9 @@ class RowExpression:
         return list(self.each(evaluation.frame, ctx))
 
     def cells(self, evaluation: Evaluation) -> Cells | None:
-        """What it gives for all rows at once; None where that is to be evaluated row by row."""
+        """What it gives for all rows at once; None where that is to be evaluated row by row, as without pyarrow."""
+        if not has_arrow():
+            return None
         try:
             return evaluation.of(self.syntax)
         except NotVectorisedError:
