@@ -186,6 +186,28 @@ def test_groups_are_aggregated(rows: Rows) -> None:
         assert (group["variance"] is None) == (spread is None)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(0, 3), st.sampled_from("ab")), max_size=40))
+def test_groups_by_several_keys_come_in_the_order_of_first_appearance(rows: list[tuple[object, ...]]) -> None:
+    """R48: which Arrow alone does not promise."""
+    data = [dict(zip("abc", row, strict=True)) for row in rows]
+    found = compute("group_by", data, keys=["a", "b", "c"], aggregates={"n": {"function": "count"}})
+    assert [(row["a"], row["b"], row["c"]) for row in rows_of(found)] == list(dict.fromkeys(rows))
+
+
+def test_no_rows_are_one_group_without_keys_and_none_with_some() -> None:
+    """R26: as in SQL."""
+    asked = {
+        name: {"function": name, "field": "n"}
+        for name in ("sum", "mean", "min", "count", "count_distinct", "first", "list", "stddev")
+    }
+    expected = {**dict.fromkeys(asked), "count": 0, "count_distinct": 0, "list": []}
+    for data in ([], pa.table({"n": pa.array([], pa.int64()), "k": pa.array([], pa.string())})):
+        assert rows_of(compute("group_by", data, aggregates=asked)) == [expected]
+        assert rows_of(compute("group_by", data, keys=["k"], aggregates=asked)) == []
+    listed = compute("group_by", [{"n": 2}, {"n": 1}], aggregates={"all": {"function": "list", "field": "n"}})
+    assert listed == [{"all": [2, 1]}]
+
+
 def test_decimals_stay_decimals() -> None:
     """F22: sums of decimals in a table are exact, also where they outgrow 38 digits; means are floats."""
     big = Decimal("9" * 36 + ".99")

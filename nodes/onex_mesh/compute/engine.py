@@ -183,7 +183,10 @@ class ComputeEngine:
         is_large = input_bytes(contract) > INLINE_BYTES_MAX
         task = await self._here_or_in_thread(is_large, lambda: prepared(contract, algorithm, context))
         pieces = chunks.cut(task.data, config.worker_count)
-        tasks = [replace(task, data=piece.data, context=replace(context, offset=piece.offset)) for piece in pieces]
+        tasks = [
+            replace(task, data=piece.data, context=replace(context, offset=piece.offset, is_chunk=True))
+            for piece in pieces
+        ]
         kind = config.executor or _THREADS
         partials = await self._on_workers(kind, tasks, progress)
         result = await self._merged(kind, strategy, task, partials, is_large)

@@ -53,6 +53,7 @@ class Algorithm:
         merge: Its strategy for chunks; None if it cannot work on chunks.
         merge_function: Makes one result of the list of partial results, for CUSTOM.
         merge_takes_params: Whether the merge function takes `params=` too.
+        own_merge: Whether what it makes of chunks is for its merge function only.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Algorithm:
     merge: MergeStrategy | None
     merge_function: Function | None = field(default=None)
     merge_takes_params: bool = False
+    own_merge: bool = False
 
     @property
     def chunkable(self) -> bool:
@@ -84,6 +86,7 @@ class Algorithm:
         pure: bool = True,
         merge: Merge = None,
         description: str = "",
+        own_merge: bool = False,
     ) -> Algorithm:
         """The algorithm that a function is.
 
@@ -99,6 +102,7 @@ class Algorithm:
             merge: How results of chunks become one: a strategy, or a function from the list of partial results (and
                 optionally `params`) to the result. None: it cannot work on chunks.
             description: For people. Default: the first paragraph of the docstring.
+            own_merge: Whether what it makes of chunks is for its merge function only.
 
         Raises:
             ValidationError: The signature is none of these; the message begins with file and line.
@@ -122,6 +126,7 @@ class Algorithm:
             merge=strategy,
             merge_function=merge_function,
             merge_takes_params=merge_function is not None and _merge_takes_params(merge_function, params),
+            own_merge=own_merge,
         )
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -42,11 +42,13 @@ def with_builtins(registry: AlgorithmRegistry) -> AlgorithmRegistry:
         (identity, "identity", MergeStrategy.CONCATENATE),
         (total, "sum", exact_sum),
         (describe, "statistics", None),
-        *TABULAR,
     )
     for function, name, merge in own:
         if name not in taken:
             registry.add_function(function, name=name, merge=merge)
+    for function, name, merge in TABULAR:
+        if name not in taken:
+            registry.add_function(function, name=name, merge=merge, own_merge=callable(merge))
     return registry
 
 

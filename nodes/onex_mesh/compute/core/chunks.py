@@ -57,13 +57,18 @@ def strategy_of(algorithm: Algorithm, asked: MergeStrategy | None) -> MergeStrat
     """How to merge: as asked, or the algorithm's own way.
 
     Raises:
-        ValidationError: The algorithm cannot work on chunks, or has no merge function for CUSTOM.
+        ValidationError: The algorithm cannot work on chunks, has no merge function for CUSTOM, or takes no other.
     """
     if algorithm.merge is None:
         text = f"the algorithm {algorithm.name!r} cannot work on chunks"
         raise ValidationError(f"parallel_config: {text}", violations=(("parallel_config", text),))
     if asked is MergeStrategy.CUSTOM and algorithm.merge_function is None:
         text = f"the algorithm {algorithm.name!r} declares no merge function"
+        raise ValidationError(f"merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),))
+    if algorithm.own_merge and asked not in (None, MergeStrategy.CUSTOM):
+        text = (
+            f"what the algorithm {algorithm.name!r} makes of chunks is for its own merge function only; ask for CUSTOM"
+        )
         raise ValidationError(f"merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),))
     return asked or algorithm.merge
 

@@ -33,6 +33,7 @@ class AlgorithmRegistry:
         pure: bool = True,
         merge: Merge = None,
         description: str = "",
+        own_merge: bool = False,
     ) -> Algorithm:
         """Registers the algorithm that a function is; see `Algorithm.from_function`.
 
@@ -40,7 +41,13 @@ class AlgorithmRegistry:
             ValidationError: Its signature is wrong, or its name and version are taken; with file and line.
         """
         algorithm = Algorithm.from_function(
-            function, name=name, version=version, pure=pure, merge=merge, description=description
+            function,
+            name=name,
+            version=version,
+            pure=pure,
+            merge=merge,
+            description=description,
+            own_merge=own_merge,
         )
         self.add(algorithm)
         return algorithm

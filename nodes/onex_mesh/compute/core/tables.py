@@ -70,6 +70,18 @@ class Column(Protocol):
         """Its values."""
 
 
+class Lists(Column, Protocol):
+    """What is used of an array of lists."""
+
+    @property
+    def offsets(self) -> Column:
+        """Where each list begins among the values, and where the last one ends."""
+
+    @property
+    def values(self) -> Column:
+        """The values of all lists."""
+
+
 def is_table_type(annotation: object) -> bool:
     """Whether an annotation is pyarrow.Table, without importing pyarrow."""
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from onex_mesh.compute.core.computation import Task, run
+from onex_mesh.compute.core.partial import Partial
 from onex_mesh.compute.core.tables import arrow, is_table
 
 
@@ -24,7 +25,9 @@ class SealedTable:
 
 
 def sealed(value: object) -> object:
-    """A value as it travels: a table as a `SealedTable`, anything else as it is."""
+    """A value as it travels: a table, or one in a partial result, as a `SealedTable`, anything else as it is."""
+    if isinstance(value, Partial):
+        return Partial({name: sealed(part) for name, part in value.parts.items()})
     if not is_table(value):
         return value
     pa = arrow()
@@ -36,6 +39,8 @@ def sealed(value: object) -> object:
 
 def opened(value: object) -> object:
     """What was sealed; a table is a view of the buffer that it came in."""
+    if isinstance(value, Partial):
+        return Partial({name: opened(part) for name, part in value.parts.items()})
     if not isinstance(value, SealedTable):
         return value
     with arrow().ipc.open_stream(value.buffer) as reader:

@@ -7,7 +7,16 @@ from typing import Literal, cast
 
 from pydantic import Field
 
-from onex_mesh.compute.core.builtins.frame import Params, columns, frame_of, names_of, refusal, refusing, taken
+from onex_mesh.compute.core.builtins.frame import (
+    Params,
+    columns,
+    frame_of,
+    names_of,
+    numbered,
+    refusal,
+    refusing,
+    taken,
+)
 from onex_mesh.compute.core.data import AnyData
 from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, arrow_compute, is_table, table_of
 
@@ -87,8 +96,8 @@ def _pairs(both: _Both, params: JoinParams, right_on: tuple[str, ...]) -> Table:
     rights = columns(both.right, right_on, both.right_at)
     keys = [f"key{number}" for number in range(len(params.on))]
     pairs = [_alike(lefts.column(one), rights.column(two)) for one, two in zip(params.on, right_on, strict=True)]
-    first = pa.table([*(one for one, _ in pairs), pa.array(range(lefts.num_rows), "int64")], names=[*keys, "left"])
-    second = pa.table([*(two for _, two in pairs), pa.array(range(rights.num_rows), "int64")], names=[*keys, "right"])
+    first = pa.table([*(one for one, _ in pairs), numbered(lefts.num_rows)], names=[*keys, "left"])
+    second = pa.table([*(two for _, two in pairs), numbered(rights.num_rows)], names=[*keys, "right"])
     found = first.join(second, keys=keys, join_type=_KINDS[params.kind], use_threads=False)
     order = [(name, "ascending") for name in ("left", "right") if name in found.column_names]
     table: Table = found.take(arrow_compute().sort_indices(found, sort_keys=order))
