@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Literal, cast
 
@@ -14,7 +13,6 @@ from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import VIOLATIONS_MAX, AnyData
 from onex_mesh.compute.core.json_schema import Violation, schema_validator, schema_violations
 from onex_mesh.compute.core.partial import Partial
-from onex_mesh.compute.core.tables import is_table
 from onex_mesh.runtime.errors import ValidationError
 
 
@@ -30,7 +28,8 @@ class ValidateParams(Params):
 
 def validate_rows(data: AnyData, params: ValidateParams, ctx: ComputeContext) -> object:
     """The data, if it is as the schema says; violations with their paths otherwise."""
-    found = tuple(islice(_violations(data, params, ctx), params.bound))
+    validator = schema_validator(params.schema_, "algorithm_config.parameters.schema")
+    found = tuple(islice(schema_violations(validator, data, ctx.offset), params.bound))
     return Partial({"data": data, "found": found}) if ctx.is_chunk else _told(data, found, params)
 
 
@@ -51,13 +50,3 @@ def _told(data: object, found: tuple[Violation, ...], params: ValidateParams) ->
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ValidationError(f"{at}: {text}{more}", violations=found)
     return data
-
-
-def _violations(data: object, params: ValidateParams, ctx: ComputeContext) -> Iterator[Violation]:
-    validator = schema_validator(params.schema_, "algorithm_config.parameters.schema")
-    rows = data.to_pylist() if is_table(data) else data
-    if not isinstance(rows, list):
-        yield from schema_violations(validator, rows, "input_data")
-        return
-    for index, row in enumerate(rows, ctx.offset):
-        yield from schema_violations(validator, row, f"input_data[{index}]")
