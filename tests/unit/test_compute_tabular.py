@@ -288,6 +288,24 @@ def test_rows_are_joined(left: Rows, right: Rows, kind: str) -> None:
         assert of_rows == of_tables
 
 
+@pytest.mark.parametrize("kind", ["inner", "left", "right", "outer"])
+def test_keys_of_different_encodings_are_joined(kind: str) -> None:
+    """R26: texts with long and short offsets and dictionaries; integers and floats."""
+    left = pa.table({"k": pa.array(["a", "b"], pa.large_string()), "n": pa.array([1, 2], pa.int16())})
+    right = pa.table({"k": pa.array(["b", "c"]).dictionary_encode(), "n": pa.array([2.0, 2.5])})
+    expected = {
+        "inner": [("b", 2, 2.0)],
+        "left": [("a", 1, None), ("b", 2, 2.0)],
+        "right": [("b", 2, 2.0), ("c", None, 2.5)],
+        "outer": [("a", 1, None), ("b", 2, 2.0), ("c", None, 2.5)],
+    }
+    by_text = rows_of(compute("join", {"left": left, "right": right}, on=["k"], kind=kind))
+    assert [(row["k"], row["n"], row["n_right"]) for row in by_text] == expected[kind]
+    by_number = rows_of(compute("join", {"left": left, "right": right}, on=["n"], kind=kind))
+    numbers = {"inner": [2], "left": [1, 2], "right": [2, 2.5], "outer": [1, 2, 2.5]}
+    assert [row["n"] for row in by_number] == numbers[kind]
+
+
 def test_lookups_come_as_a_parameter() -> None:
     """R26: other names of keys, names that clash, and what does not fit."""
     data = [{"sku": "a", "name": 1}, {"sku": "b", "name": 2}]

@@ -369,7 +369,9 @@ def test_the_page_names_the_fields_that_there_are(kind: str) -> None:
     assert row is not None
     command = action_pb2.Command()
     getattr(command, kind).SetInParent()
-    named = {f"{kind}.{name}" for name in re.findall(r"`([a-z_.]+)`", row[1])}
+    if kind == "compute":
+        command.compute.inputs["<name>"].SetInParent()
+    named = {f"{kind}.{name}" for name in re.findall(r"`([a-z_.<>]+)`", row[1])}
     assert named == {field.at for field in fields_of(command)}
 
 

@@ -28,9 +28,9 @@ def to_plain(message: Message) -> Json:
         case timestamp_pb2.Timestamp():
             return message.ToJsonString()
         case struct_pb2.Value():
-            return _in_order(from_value(message))
+            return from_value(message)
         case struct_pb2.Struct():
-            return _in_order(from_struct(message))
+            return from_struct(message)
         case common_pb2.Payload():
             return payload_plain(message)
         case _:
@@ -42,7 +42,7 @@ def to_plain(message: Message) -> Json:
 def payload_plain(payload: common_pb2.Payload) -> Json:
     """The JSON that a payload holds; the payload's own form where that is not JSON, or could be taken for that form."""
     if payload.WhichOneof("content") == "json":
-        value = _in_order(from_value(payload.json))
+        value = from_value(payload.json)
         looks_like_form = isinstance(value, dict) and value.keys() <= _PAYLOAD_FIELDS and bool(value)
         return {"json": value} if looks_like_form else value
     form: dict[str, Json] = {}
@@ -78,15 +78,6 @@ def _single(field: FieldDescriptor, value: object) -> Json:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     assert isinstance(value, bool | int | float | str)
-    return value
-
-
-def _in_order(value: Json) -> Json:
-    """The value with the keys of its mappings sorted: protobuf keeps no order, and would show another each time."""
-    if isinstance(value, dict):
-        return {key: _in_order(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_in_order(item) for item in value]
     return value
 
 

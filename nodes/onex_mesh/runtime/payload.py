@@ -165,7 +165,10 @@ def fill_value(message: struct_pb2.Value, value: object, path: str = "", levels:
 
 
 def from_value(message: struct_pb2.Value) -> Json:
-    """The plain value of a protobuf Value. Whole numbers come back as int."""
+    """The plain value of a protobuf Value. Whole numbers come back as int, fields in the order of their names.
+
+    Protobuf has its maps in another order in each process, and what is computed must not depend on that (R48).
+    """
     kind = message.WhichOneof("kind")
     if kind == "string_value":
         return message.string_value
@@ -173,7 +176,7 @@ def from_value(message: struct_pb2.Value) -> Json:
         number = message.number_value
         return int(number) if number.is_integer() and abs(number) <= _INT_LIMIT else number
     if kind == "struct_value":
-        return {key: from_value(item) for key, item in message.struct_value.fields.items()}
+        return from_struct(message.struct_value)
     if kind == "list_value":
         return [from_value(item) for item in message.list_value.values]
     if kind == "bool_value":
@@ -182,8 +185,8 @@ def from_value(message: struct_pb2.Value) -> Json:
 
 
 def from_struct(message: struct_pb2.Struct) -> dict[str, Json]:
-    """The plain dict of a protobuf Struct."""
-    return {key: from_value(item) for key, item in message.fields.items()}
+    """The plain dict of a protobuf Struct, in the order of the names."""
+    return {key: from_value(message.fields[key]) for key in sorted(message.fields)}
 
 
 def to_struct(values: Mapping[str, object]) -> struct_pb2.Struct:

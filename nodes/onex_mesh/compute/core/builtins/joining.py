@@ -108,7 +108,10 @@ def _alike(left: Column, right: Column) -> tuple[Column, Column]:
     """Two key columns in one type; only such changes as lose nothing."""
     pa = arrow()
     kinds = pa.types
+    left, right = (_decoded(column) for column in (left, right))
     one, two = left.type, right.type
+    if one != two and all(kinds.is_string(kind) or kinds.is_large_string(kind) for kind in (one, two)):
+        return left.cast(pa.large_string()), right.cast(pa.large_string())
     if kinds.is_null(one) or kinds.is_null(two):
         other = two if kinds.is_null(one) else one
         common = pa.int64() if kinds.is_null(other) else other
@@ -117,6 +120,11 @@ def _alike(left: Column, right: Column) -> tuple[Column, Column]:
         common = pa.int64() if kinds.is_integer(one) and kinds.is_integer(two) else pa.float64()
         return left.cast(common), right.cast(common)
     return left, right
+
+
+def _decoded(column: Column) -> Column:
+    kind = column.type
+    return column.cast(kind.value_type) if arrow().types.is_dictionary(kind) else column  # type: ignore[attr-defined]
 
 
 def _right_names(left: Table | Rows, right: Table | Rows, suffix: str, right_on: tuple[str, ...]) -> dict[str, str]:
@@ -145,7 +153,7 @@ def _joined_tables(left: Table, right: Table, pairs: Table, params: JoinParams, 
         made[name] = column
         if name in other and params.kind in ("right", "outer"):
             # Where there is no left row the key is the right one's.
-            made[name] = pc.coalesce(column, rights.column(other[name]))
+            made[name] = pc.coalesce(*_alike(column, rights.column(other[name])))
     made.update({new: rights.column(name) for name, new in names.items()})
     table: Table = arrow().table(made)
     return table

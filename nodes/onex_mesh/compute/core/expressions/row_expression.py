@@ -121,7 +121,7 @@ class RowExpression:
             raise RowFailedError(index, str(error).splitlines()[0]) from error
         if result.type() == cel.Type.ERROR:
             raise RowFailedError(index, str(value).splitlines()[0])
-        return value
+        return _in_order(value)
 
     def _readable(self, row: dict[str, object], index: int) -> dict[str, object]:
         """A row as the binding of CEL to Python can read it."""
@@ -150,3 +150,10 @@ class RowExpression:
         narrowed = frame.select(read)
         for begin in range(0, frame.num_rows, _BATCH_ROWS):
             yield from narrowed.slice(begin, min(_BATCH_ROWS, frame.num_rows - begin)).to_pylist()
+
+
+def _in_order(value: object) -> object:
+    """A value with the keys of its mappings sorted: CEL has them in another order in each process."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value, key=str)}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
