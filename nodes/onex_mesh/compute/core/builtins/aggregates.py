@@ -68,7 +68,7 @@ def keys_of(source: Table, params: GroupParams, count: int) -> dict[str, Column]
 def aggregated(
     columns: Mapping[str, Column], keys: Iterable[str], asked: Sequence[tuple[str, str, object]], count: int
 ) -> Table:
-    """The groups of so many rows, in the order of first appearance, which Arrow keeps for one key only."""
+    """The groups of so many rows, in the order of first appearance, which Arrow does not keep."""
     pa = arrow()
     grouped = pa.table({**columns, "first": numbered(count)}).group_by(list(keys), use_threads=False)
     found = grouped.aggregate([*asked, ("first", "min", None)])

@@ -6,6 +6,7 @@ from the rows themselves, so nothing that it does not look at is ever converted.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from onex_mesh.compute.core.data import json_type
 from onex_mesh.compute.core.partial import Partial
-from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, arrow_compute, is_table
+from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, is_table
 from onex_mesh.runtime.errors import ValidationError
 
 _INT64 = range(-(2**63), 2**63)
@@ -161,8 +162,7 @@ def _culprit(values: Sequence[object]) -> int | None:
 
 def numbered(count: int) -> Column:
     """The numbers of so many rows, from 0."""
-    pc = arrow_compute()
-    found: Column = pc.subtract(pc.cumulative_sum(arrow().repeat(1, count)), 1)
+    found: Column = arrow().array(importlib.import_module("numpy").arange(count, dtype="int64"))
     return found
 
 

@@ -20,7 +20,9 @@ _ARROW: Mapping[str, str] = {"INT": "int64", "DOUBLE": "float64", "STRING": "str
 class MapParams(Params):
     """How a row becomes another."""
 
-    fields: dict[str, str] = Field(description="Expression in CEL over `row`, by the name of the new field.")
+    fields: dict[str, str] = Field(
+        description="Expression in CEL over `row`, by the name of the new field.", min_length=1
+    )
     keep: bool = Field(False, description="Whether the row's own fields stay.")
 
 
