@@ -16,7 +16,7 @@ from onex.v1 import compute_pb2
 from onex_mesh.compute.adapters.workers import LocalWorkers
 from onex_mesh.compute.core import AlgorithmRegistry, MergeStrategy
 from onex_mesh.compute.core.builtin import with_builtins
-from onex_mesh.compute.core.output import write_table
+from onex_mesh.compute.core.output import read_table, write_table
 from onex_mesh.compute.core.travel import opened, sealed
 from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.runtime.errors import (
@@ -26,7 +26,7 @@ from onex_mesh.runtime.errors import (
     PayloadTooLargeError,
     ValidationError,
 )
-from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, json_payload
+from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, json_payload, to_struct
 from tests.algorithms import enriched, fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
 from tests.unit.test_compute_workers import contract, noted_pid, run, until
 
@@ -92,6 +92,22 @@ async def test_every_chunk_gets_the_whole_of_the_further_inputs(engine: ComputeE
     made.inputs["surcharges"].CopyFrom(json_payload([10, 20]))
     assert await run(engine, made) == [
         {"sku": sku, "pence": 30 + pence} for sku, pence in zip("abcab", [1, 2, 3, 1, 2], strict=True)
+    ]
+
+
+@EVERY
+async def test_groups_of_a_table_are_merged_wherever_the_chunks_ran(engine: ComputeEngine, executor: int) -> None:
+    """R35: partial results travel back with the tables in them."""
+    table = pa.table({"k": ["a", "b", "a", "c", "b"], "n": [1, 2**62, 3, None, 2**62]})
+    made = contract("group_by", None, 3, executor)
+    made.input_data.CopyFrom(bytes_payload(write_table(table), ARROW_TYPE))
+    aggregates = {"s": {"function": "sum", "field": "n"}, "l": {"function": "list", "field": "n"}}
+    made.algorithm_config.parameters.CopyFrom(to_struct({"keys": ["k"], "aggregates": aggregates}))
+    output = await engine.execute(made, correlation_id="c")
+    assert read_table(output.processed_data.data).to_pylist() == [
+        {"k": "a", "l": [1, 3], "s": 4},
+        {"k": "b", "l": [2**62, 2**62], "s": 2**63},
+        {"k": "c", "l": [None], "s": None},
     ]
 
 
