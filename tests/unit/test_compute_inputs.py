@@ -17,6 +17,7 @@ from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.compute.servicer import ComputeServicer
 from onex_mesh.runtime.errors import PayloadTooLargeError, ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, from_struct, json_payload, to_struct
+from onex_mesh.runtime.payloads import Payloads
 
 Rows = list[dict[str, object]]
 
@@ -136,7 +137,7 @@ async def test_inputs_count_for_the_memory_of_a_task(engine: ComputeEngine) -> N
 
 async def test_algorithms_are_listed_with_their_inputs(registry: AlgorithmRegistry, engine: ComputeEngine) -> None:
     """R32: name, whether it is required, and its schema."""
-    listed = await ComputeServicer(engine, registry).ListAlgorithms(
+    listed = await ComputeServicer(engine, registry, Payloads()).ListAlgorithms(
         compute_pb2.ListAlgorithmsRequest(),
         None,  # type: ignore[arg-type]  # the context, which is not looked at
     )
