@@ -19,6 +19,7 @@ from onex.v1 import compute_pb2
 from onex_mesh.compute.adapters.workers import LocalWorkers
 from onex_mesh.compute.core import AlgorithmRegistry, MergeStrategy
 from onex_mesh.compute.core.builtin import with_builtins
+from onex_mesh.compute.core.output import read_table
 from onex_mesh.compute.core.travel import SealedTable, opened, sealed
 from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.runtime.errors import (
@@ -28,8 +29,9 @@ from onex_mesh.runtime.errors import (
     PayloadTooLargeError,
     ValidationError,
 )
-from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload
-from tests.algorithms import asking, fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
+from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, json_payload, to_struct
+from tests.aggregations import table_payload
+from tests.algorithms import asking, enriched, fatal, hungry, note_pid, square, sum_of_totals, table_bytes, total
 from tests.unit.test_compute_workers import contract, noted_pid, run, until
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
@@ -55,7 +57,7 @@ def cluster() -> distributed.LocalCluster:
 
 def engine_on(workers: LocalWorkers) -> ComputeEngine:
     registry = with_builtins(AlgorithmRegistry())
-    for function in (square, asking, fatal, note_pid, hungry, table_bytes):
+    for function in (square, asking, fatal, note_pid, hungry, table_bytes, enriched):
         registry.add_function(function, merge=MergeStrategy.CONCATENATE)
     registry.add_function(square, name="impure", pure=False, merge=MergeStrategy.CONCATENATE)
     registry.add_function(total, merge=sum_of_totals)
@@ -83,6 +85,34 @@ async def test_executors_agree(engine: ComputeEngine, executor: int) -> None:
         made = contract("total", [1, 2, 3, 4, 5], 2, executor)
         made.parallel_config.merge_strategy = strategy
         assert await run(engine, made) == 15
+
+
+@EVERY
+async def test_every_chunk_gets_the_whole_of_the_further_inputs(engine: ComputeEngine, executor: int) -> None:
+    """R34: a table and a list, wherever the chunks run."""
+    made = contract("enriched", [{"sku": sku} for sku in "abcab"], 3, executor)
+    prices = pa.table({"sku": ["a", "b", "c"], "pence": [1, 2, 3]})
+    made.inputs["prices"].CopyFrom(table_payload(prices))
+    made.inputs["surcharges"].CopyFrom(json_payload([10, 20]))
+    assert await run(engine, made) == [
+        {"sku": sku, "pence": 30 + pence} for sku, pence in zip("abcab", [1, 2, 3, 1, 2], strict=True)
+    ]
+
+
+@EVERY
+async def test_groups_of_a_table_are_merged_wherever_the_chunks_ran(engine: ComputeEngine, executor: int) -> None:
+    """R35: partial results travel back with the tables in them."""
+    table = pa.table({"k": ["a", "b", "a", "c", "b"], "n": [1, 2**62, 3, None, 2**62]})
+    made = contract("group_by", None, 3, executor)
+    made.input_data.CopyFrom(table_payload(table))
+    aggregates = {"s": {"function": "sum", "field": "n"}, "l": {"function": "list", "field": "n"}}
+    made.algorithm_config.parameters.CopyFrom(to_struct({"keys": ["k"], "aggregates": aggregates}))
+    output = await engine.execute(made, correlation_id="c")
+    assert read_table(output.processed_data.data).to_pylist() == [
+        {"k": "a", "l": [1, 3], "s": 4},
+        {"k": "b", "l": [2**62, 2**62], "s": 2**63},
+        {"k": "c", "l": [None], "s": None},
+    ]
 
 
 @EVERY

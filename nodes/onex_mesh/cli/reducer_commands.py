@@ -22,6 +22,7 @@ from onex_mesh.cli.options import (
     EtcdOption,
     NamespaceOption,
     ReadyFileOption,
+    StoreOption,
     TimeoutOption,
     mesh_address,
 )
@@ -34,6 +35,8 @@ from onex_mesh.reducer.core.graph import graphviz, mermaid
 from onex_mesh.runtime.document import read_document
 from onex_mesh.runtime.errors import OnexError, ValidationError
 from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.payload_store import FsspecPayloads
+from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.runtime.violations import Violations
 from onex_mesh.testing.machine import machine_of
 from onex_mesh.testing.replay import replay as replayed_history
@@ -136,6 +139,7 @@ def replay(
     ] = None,
     app: AppOption = "",
     app_dir: AppDirOption = Path(),
+    store: StoreOption = "",
     timeout_s: TimeoutOption = 30.0,
     address: AddressOption = "",
     etcd: EtcdOption = "",
@@ -145,7 +149,7 @@ def replay(
     """Run recorded actions through the present reducers, and show what comes out otherwise.
 
     The check before a deploy: ends with 1 if a state or an intent differs, or an action is refused now. Nothing is
-    executed.
+    executed. Where inputs or states lie in the payload store, it has to be named.
 
     Examples:
 
@@ -169,9 +173,10 @@ def replay(
                 return [(each, (await whole_history(client, each))[0]) for each in workflow_ids]
 
         recorded += run_async(fetch())
+    payloads = Payloads(FsspecPayloads(store) if store else None)
     differences = transitions = 0
     for source, commits in recorded:
-        replayed = run_async(replayed_history(commits, reducers))
+        replayed = run_async(replayed_history(commits, reducers, payloads))
         transitions += replayed.transitions
         differences += len(replayed.differences)
         for found in replayed.differences:

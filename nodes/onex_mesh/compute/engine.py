@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -120,8 +120,6 @@ class ComputeEngine:
             raise ValidationError(
                 f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
             )
-        if contract.inputs:
-            raise ValidationError("inputs: is not built yet", violations=(("inputs", "is not built yet"),))
         algorithm = self._algorithms.get(config.algorithm_type, config.version)
         key = self._results.key(contract, algorithm)
         kept = self._results.get(key)
@@ -129,9 +127,9 @@ class ComputeEngine:
             output.CopyFrom(kept)
             output.correlation_id = context.correlation_id
             return
-        received = Received(contract.input_data)
-        self._check_size(received.size_bytes)
-        call = _Call(contract, algorithm, context, received, output)
+        inputs = {name: Received(contract.inputs[name]) for name in sorted(contract.inputs)}
+        call = _Call(contract, algorithm, context, Received(contract.input_data), inputs, output)
+        self._check_size(call.size_bytes)
         await (self._parallel if contract.HasField("parallel_config") else self._sequential)(call, progress)
         self._results.put(key, contract, output)
 
@@ -140,12 +138,12 @@ class ComputeEngine:
         bytes_max = self._workers.memory_bytes_max
         if size_bytes * 2 > bytes_max:
             raise PayloadTooLargeError(
-                f"input_data has {size_bytes} bytes; with a result of that size it does not fit into the"
+                f"the input has {size_bytes} bytes; with a result of that size it does not fit into the"
                 f" {bytes_max} bytes of a task"
             )
 
     async def _sequential(self, call: _Call, progress: Progress) -> None:
-        algorithm, size_bytes = call.algorithm, call.received.size_bytes
+        algorithm, size_bytes = call.algorithm, call.size_bytes
 
         def whole() -> tuple[float, int]:
             began = time.perf_counter()
@@ -179,7 +177,7 @@ class ComputeEngine:
         async with self._memory.held(call.appetite, call.context, in_threads=kind == _THREADS):
             task = await self._here_or_in_thread(call, call.prepared)
             tasks = [
-                replace(task, data=piece.data, context=replace(call.context, offset=piece.offset))
+                replace(task, data=piece.data, context=replace(call.context, offset=piece.offset, is_chunk=True))
                 for piece in chunks.cut(task.data, config.worker_count)
             ]
             count = len(tasks)
@@ -214,7 +212,7 @@ class ComputeEngine:
         return await self._here_or_in_thread(call, merge)
 
     async def _here_or_in_thread(self, call: _Call, function: Callable[[], T]) -> T:
-        if call.received.size_bytes <= INLINE_BYTES_MAX:
+        if call.size_bytes <= INLINE_BYTES_MAX:
             return function()
         return await self._workers.in_thread(function)
 
@@ -227,7 +225,8 @@ class _Call:
         contract: What to compute.
         algorithm: With what.
         context: What the algorithm is told.
-        received: The input.
+        received: The data to work on.
+        inputs: Further inputs, by name.
         output: The message to fill.
     """
 
@@ -235,16 +234,22 @@ class _Call:
     algorithm: Algorithm
     context: ComputeContext
     received: Received
+    inputs: Mapping[str, Received]
     output: compute_pb2.ComputeOutput
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all that it works on comes to."""
+        return self.received.size_bytes + sum(received.size_bytes for received in self.inputs.values())
 
     @property
     def appetite(self) -> Appetite:
         """What is known beforehand of the memory that it needs."""
-        return Appetite(self.algorithm.name, self.algorithm.version, self.received.size_bytes)
+        return Appetite(self.algorithm.name, self.algorithm.version, self.size_bytes)
 
     def prepared(self) -> Task:
         """See `prepared`."""
-        return prepared(self.contract, self.algorithm, self.context, self.received)
+        return prepared(self.contract, self.algorithm, self.context, self.received, self.inputs)
 
     def finish(self, results: list[object]) -> None:
         """Fills the output with a result, which is taken out of the list, lest the caller holds on to it."""

@@ -16,6 +16,7 @@ from onex_mesh.compute.ports import Algorithms, Step
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.payload import to_struct
+from onex_mesh.runtime.payloads import Payloads
 
 PROGRESS_S = 1.0
 """A long computation is heard of at least this often."""
@@ -46,22 +47,25 @@ class ComputeExecutor:
 class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     """See the module."""
 
-    def __init__(self, engine: ComputeEngine, algorithms: Algorithms) -> None:
+    def __init__(self, engine: ComputeEngine, algorithms: Algorithms, payloads: Payloads) -> None:
         self._engine = engine
         self._algorithms = algorithms
+        self._payloads = payloads
         self._process = psutil.Process()
 
     async def ExecuteCompute(
         self, request: compute_pb2.ExecuteComputeRequest, context: CallContext
     ) -> compute_pb2.ExecuteComputeResponse:
         """Runs one computation (R29)."""
+        contract = await self._payloads.fetched(request.contract)
         response = compute_pb2.ExecuteComputeResponse()
         await self._engine.execute(
-            request.contract,
-            correlation_id=request.contract.correlation_id,
+            contract,
+            correlation_id=contract.correlation_id,
             deadline=_deadline(context),
             output=response.output,
         )
+        await self._payloads.fit_answer(response.output)
         return response
 
     async def StreamCompute(
@@ -69,12 +73,13 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     ) -> AsyncIterator[compute_pb2.StreamComputeResponse]:
         """Runs one computation and streams its progress, then its output (R43)."""
         began = time.monotonic()
+        contract = await self._payloads.fetched(request.contract)
         steps: asyncio.Queue[Step | None] = asyncio.Queue()
         last = compute_pb2.StreamComputeResponse()
         work = asyncio.create_task(
             self._engine.execute(
-                request.contract,
-                correlation_id=request.contract.correlation_id,
+                contract,
+                correlation_id=contract.correlation_id,
                 deadline=_deadline(context),
                 progress=steps.put_nowait,
                 output=last.output,
@@ -93,6 +98,7 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
                     break
                 yield compute_pb2.StreamComputeResponse(progress=self._progress(step, time.monotonic() - began))
             await work
+            await self._payloads.fit_answer(last.output)
             yield last
         finally:
             work.cancel()
@@ -134,6 +140,9 @@ def _described(algorithm: Algorithm) -> compute_pb2.Algorithm:
     ):
         if schema is not None:
             message.CopyFrom(to_struct(schema))
+    for one in algorithm.inputs:
+        schema = one.form.schema()
+        row.inputs.add(name=one.name, required=one.required, schema=None if schema is None else to_struct(schema))
     return row
 
 

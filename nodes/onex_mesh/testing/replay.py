@@ -6,20 +6,24 @@ and the results of the steps before, exactly as it did when the workflow ran.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 
 from google.protobuf.message import Message
 
 from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_mesh.app.plain_form import to_plain
 from onex_mesh.orchestrator.core import actions, records
-from onex_mesh.orchestrator.core.plan import Plan, compile_plan
+from onex_mesh.orchestrator.core.plan import PlannedStep, compile_plan
 from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.reducer.reduction import Origin, Reductions
-from onex_mesh.runtime.errors import OnexError, ValidationError
-from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.errors import DependencyResolutionError, OnexError, ValidationError
+from onex_mesh.runtime.payload import JSON_TYPE, Json, parse_json
+from onex_mesh.runtime.payloads import Payloads
+from onex_mesh.runtime.resolving import resolved
+from onex_mesh.runtime.templates import Scope
 
 # Filled in by the orchestrator when it commits, not by the reducer.
 _FILLED_IN = ("step_id", "correlation_id")
@@ -63,16 +67,22 @@ class Replayed:
     differences: tuple[Difference, ...]
 
 
-async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegistry) -> Replayed:
+async def replay(
+    commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegistry, payloads: Payloads | None = None
+) -> Replayed:
     """Runs the reducer steps of a workflow's history through the reducers that are there now.
 
     Args:
         commits: The whole history, from epoch 1 on.
         reducers: The present code.
+        payloads: Where large inputs and states are, as the nodes had it.
 
     Raises:
-        ValidationError: The history does not begin with epoch 1, or its contract cannot be read any more.
+        ValidationError: The history does not begin with epoch 1, or its contract cannot be read any more; or something
+            lies in the payload store no more.
+        DependencyResolutionError: Something lies in a payload store that was not given, or is away.
     """
+    payloads = payloads or Payloads()
     if not commits or commits[0].epoch != 1:
         raise ValidationError("a history begins with epoch 1; ask for all of it")
     contract = commits[0].contract
@@ -92,8 +102,9 @@ async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegist
             step = plan.steps[index] if index is not None else None
             if step is not None and step.state_key and result.HasField("result") and result.step_id in issued:
                 transitions += 1
-                recorded = _Recorded(commit, result)
-                found += await _again(reductions, inputs, plan, recorded, issued[result.step_id], states)
+                command = partial(_command, step, inputs.scope(step), states, payloads)
+                recorded = _Recorded(commit, await payloads.fetched(result, step.step_id))
+                found += await _again(reductions, command, recorded, issued[step.step_id])
             if result.HasField("result"):
                 inputs.add(result.step_id, result.result)
             elif result.status == workflow_pb2.STEP_STATUS_SKIPPED:
@@ -118,23 +129,29 @@ class _Recorded:
         return Difference(commit.workflow_id, commit.epoch, step_id, part, path, recorded, now)
 
 
+async def _command(
+    step: PlannedStep, scope: Scope, states: Mapping[str, workflow_pb2.ReducerState], payloads: Payloads
+) -> action_pb2.Command:
+    command = await resolved(step.template, scope, payloads)
+    return await payloads.fetched(actions.continued(command, step, states), step.step_id)
+
+
 async def _again(
     reductions: Reductions,
-    inputs: actions.Inputs,
-    plan: Plan,
+    command: Callable[[], Awaitable[action_pb2.Command]],
     recorded: _Recorded,
     action: action_pb2.Action,
-    states: Mapping[str, workflow_pb2.ReducerState],
 ) -> list[Difference]:
-    step = plan.steps[plan.index_of[recorded.result.step_id]]
     origin = Origin(action.correlation_id, action.action_id, action.issued_at.ToDatetime(tzinfo=UTC))
     try:
-        output = await reductions.reduce(inputs.command(step, states).reduction, origin)
+        output = await reductions.reduce((await command()).reduction, origin)
+    except DependencyResolutionError:
+        raise
     except OnexError as error:
         return [recorded.differ("refusal", error.reason, None, error.message)]
     found = [
         recorded.differ("state", path, before, after)
-        for path, before, after in _differences("", to_plain(recorded.result.result), to_plain(output.aggregated_data))
+        for path, before, after in _differences("", _plain(recorded.result.result), _plain(output.aggregated_data))
     ]
     before_status = recorded.result.state_metadata.new_state
     if before_status != output.state_metadata.new_state and not found:
@@ -144,6 +161,13 @@ async def _again(
         for path, before, after in _differences("", _intents(recorded.intents), _intents(output.intents))
     ]
     return found
+
+
+def _plain(payload: common_pb2.Payload) -> Json:
+    """A payload as a plain value; JSON that was fetched is the same as JSON that travelled."""
+    if payload.HasField("data") and payload.content_type == JSON_TYPE:
+        return parse_json(payload.data)
+    return to_plain(payload)
 
 
 def _intents(messages: Sequence[intent_pb2.Intent]) -> Json:

@@ -16,6 +16,7 @@ from onex_mesh.compute.adapters.resident import with_peak
 from onex_mesh.compute.adapters.shared_memory import SharedMemory, SharedTable, read_from, write_into
 from onex_mesh.compute.core.computation import Task, run
 from onex_mesh.compute.core.tables import is_table
+from onex_mesh.compute.core.travel import opened, sealed
 from onex_mesh.compute.ports import Done, WorkerDiedError, WorkerMemoryError
 
 WATCH_S = 0.05
@@ -44,7 +45,8 @@ class ProcessWorkers:
     async def run(self, task: Task) -> Done:
         """Runs a task on a worker; see `onex_mesh.compute.ports.Workers`.
 
-        A table crosses in shared memory, both ways; anything else is pickled.
+        The data and the result cross in shared memory where they are tables, further inputs and the tables of partial
+        results as Arrow IPC; anything else is pickled.
         """
         async with self._turns:
             if self._is_closed:
@@ -77,10 +79,12 @@ class ProcessWorkers:
         self._idle.clear()
 
     async def _sent(self, worker: ProcessPoolExecutor, task: Task, given: SharedMemory, returned: SharedMemory) -> Done:
+        if any(is_table(value) for value in task.inputs.values()):
+            task = replace(task, inputs=await asyncio.to_thread(_sealed_inputs, task))
         if is_table(task.data):
             task = replace(task, data=await asyncio.to_thread(given.write, task.data))
         done = await self._watched(worker, task, returned)
-        return replace(done, result=returned.read()) if isinstance(done.result, SharedTable) else done
+        return replace(done, result=returned.read() if isinstance(done.result, SharedTable) else opened(done.result))
 
     async def _watched(self, worker: ProcessPoolExecutor, task: Task, returned: SharedMemory) -> Done:
         future = asyncio.get_running_loop().run_in_executor(worker, _run_here, task, returned.path)
@@ -98,14 +102,19 @@ class ProcessWorkers:
                 raise WorkerMemoryError(self._memory_bytes_max)
 
 
+def _sealed_inputs(task: Task) -> dict[str, object]:
+    return {name: sealed(value) for name, value in task.inputs.items()}
+
+
 def _run_here(task: Task, returned: Path) -> Done:
     """In a worker: runs a task."""
 
     def whole() -> object:
         given = task.data
-        result = run(replace(task, data=read_from(given.path)) if isinstance(given, SharedTable) else task)
+        data = read_from(given.path) if isinstance(given, SharedTable) else given
+        result = run(replace(task, data=data, inputs={name: opened(value) for name, value in task.inputs.items()}))
         if not is_table(result):
-            return result
+            return sealed(result)
         write_into(returned, result)
         return SharedTable(returned)
 

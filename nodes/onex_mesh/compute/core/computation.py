@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pydantic
 from pydantic import BaseModel
@@ -28,6 +29,7 @@ class Task:
     data: object
     params: BaseModel | None
     context: ComputeContext
+    inputs: Mapping[str, object] = field(default_factory=dict)
 
 
 def prepared(
@@ -35,6 +37,7 @@ def prepared(
     algorithm: Algorithm,
     context: ComputeContext,
     received: Received | None = None,
+    inputs: Mapping[str, Received] | None = None,
 ) -> Task:
     """The task of a contract: its data read and checked, its parameters too.
 
@@ -43,6 +46,7 @@ def prepared(
         algorithm: Its algorithm.
         context: What the algorithm is told.
         received: Its input, where that was taken out of it already.
+        inputs: Its further inputs, likewise.
 
     Raises:
         ValidationError: They do not fit; with all violations and their paths (R36, R37).
@@ -51,7 +55,29 @@ def prepared(
     rules = contract.input_validation
     schema = from_struct(rules.json_schema)
     validate_input(data, rules.required_fields, rules.data_types, _rules(rules), schema)
-    return Task(algorithm, data, _params(algorithm, contract), context)
+    if inputs is None:
+        inputs = {name: Received(contract.inputs[name]) for name in sorted(contract.inputs)}
+    return Task(algorithm, data, _params(algorithm, contract), context, _read_inputs(algorithm, inputs))
+
+
+def _read_inputs(algorithm: Algorithm, inputs: Mapping[str, Received]) -> dict[str, object]:
+    """The further inputs by name; those that are not given and need not be are left out."""
+    names = {one.name for one in algorithm.inputs}
+    known = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
+    violations = [
+        (f"inputs.{name}", f"the algorithm {algorithm.name!r} has no such input: {known}")
+        for name in inputs
+        if name not in names
+    ]
+    violations += [
+        (f"inputs.{one.name}", "is required and missing")
+        for one in algorithm.inputs
+        if one.required and one.name not in inputs
+    ]
+    if violations:
+        at, text = violations[0]
+        raise ValidationError(f"{at}: {text}", violations=tuple(violations))
+    return {name: received.read(f"inputs.{name}") for name, received in inputs.items()}
 
 
 def _rules(validation: compute_pb2.InputValidation) -> dict[str, Rules]:
@@ -77,7 +103,13 @@ def run(task: Task) -> object:
     algorithm, context = task.algorithm, task.context
     context.check()
     try:
-        return algorithm.call(algorithm.input.read(task.data, context.offset), task.params, context)
+        data = algorithm.input.read(task.data, context.offset)
+        inputs = {
+            one.name: one.form.read(task.inputs[one.name], at=f"inputs.{one.name}")
+            for one in algorithm.inputs
+            if one.name in task.inputs
+        }
+        return algorithm.call(data, task.params, context, inputs)
     except OnexError:
         raise
     except Exception as error:

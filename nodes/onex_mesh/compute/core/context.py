@@ -43,6 +43,7 @@ class ComputeContext:
         correlation_id: The request, for the algorithm's own messages.
         deadline: When nobody waits for the result any more, on the machine's monotonic clock; None for no deadline.
         offset: How many items of the input come before the data, which may be a chunk of it; for messages.
+        is_chunk: Whether the data is a chunk, whose result is merged with those of the others.
         cancellation: Whether the request was cancelled; in a worker process only the deadline is seen, for that of a
             cancelled request is ended.
     """
@@ -50,6 +51,7 @@ class ComputeContext:
     correlation_id: str = ""
     deadline: float | None = None
     offset: int = 0
+    is_chunk: bool = False
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False, compare=False)
 
     def check(self) -> None:

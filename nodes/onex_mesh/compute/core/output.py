@@ -58,24 +58,28 @@ class Encoded:
             fill_value(payload.json, self.content)
 
 
-def read_data(payload: common_pb2.Payload, data: bytes = b"") -> object:
+def read_data(payload: common_pb2.Payload, data: bytes = b"", at: str = "input_data") -> object:
     """The data of a payload: plain JSON, a table for Arrow and Parquet, or bytes.
 
     Args:
         payload: The payload.
         data: Its bytes, where they were taken out of it already.
+        at: Where it stands, for the error.
 
     Raises:
         ValidationError: The bytes are not what their content type says.
     """
     if payload.WhichOneof("content") != "data":
         return from_payload(payload)
-    read = _READERS.get(payload.content_type)
     data = data or payload.data
-    return data if read is None else read(data)
+    if payload.content_type == ARROW_TYPE:
+        return read_table(data, at)
+    if payload.content_type == PARQUET_TYPE:
+        return read_parquet(data, at)
+    return parse_json(data) if payload.content_type == JSON_TYPE else data
 
 
-def read_table(data: bytes) -> Table:
+def read_table(data: bytes, at: str = "input_data") -> Table:
     """The table of an Arrow IPC stream.
 
     Raises:
@@ -86,7 +90,7 @@ def read_table(data: bytes) -> Table:
         table: Table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
     except (pa.ArrowException, OSError) as error:
         text = f"not an Arrow IPC stream: {str(error).splitlines()[0]}"
-        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+        raise ValidationError(f"{at}: {text}", violations=((at, text),)) from error
     return table
 
 
@@ -118,7 +122,7 @@ def write_stream(table: Table, sink: object) -> None:
         writer.write_table(table)
 
 
-def read_parquet(data: bytes) -> Table:
+def read_parquet(data: bytes, at: str = "input_data") -> Table:
     """The table of a Parquet file.
 
     Raises:
@@ -129,7 +133,7 @@ def read_parquet(data: bytes) -> Table:
         table: Table = importlib.import_module("pyarrow.parquet").read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         text = f"not a Parquet file: {str(error).splitlines()[0]}"
-        raise ValidationError(f"input_data: {text}", violations=(("input_data", text),)) from error
+        raise ValidationError(f"{at}: {text}", violations=((at, text),)) from error
     return table
 
 
@@ -139,9 +143,6 @@ def write_parquet(table: Table) -> bytes:
     sink = io.BytesIO()
     importlib.import_module("pyarrow.parquet").write_table(table, sink)
     return sink.getvalue()
-
-
-_READERS = {ARROW_TYPE: read_table, PARQUET_TYPE: read_parquet, JSON_TYPE: parse_json}
 
 
 def shaped(value: object, output_format: compute_pb2.OutputFormat) -> object:

@@ -24,11 +24,14 @@ class Received:
         # ByteSize encodes the whole message to find its size: for JSON only, of which there is never so much.
         self.size_bytes = len(self._data) or payload.ByteSize()
 
-    def read(self) -> object:
+    def read(self, at: str = "input_data") -> object:
         """The data; to be called once, for the bytes are let go: what was read keeps those that it is a view of.
+
+        Args:
+            at: Where it stands, for errors.
 
         Raises:
             ValidationError: They are not what the content type says.
         """
         data, self._data = self._data, b""
-        return read_data(self._payload, data)
+        return read_data(self._payload, data, at)

@@ -11,6 +11,7 @@ from typing import Any
 
 from onex_mesh.compute.core.computation import Task, run
 from onex_mesh.compute.core.output import write_stream
+from onex_mesh.compute.core.partial import Partial
 from onex_mesh.compute.core.tables import arrow, is_table
 
 _ALIGNMENT_BYTES = 8
@@ -29,7 +30,9 @@ class SealedTable:
 
 
 def sealed(value: object) -> object:
-    """A value as it travels: a table as a `SealedTable`, anything else as it is."""
+    """A value as it travels: a table, or one in a partial result, as a `SealedTable`, anything else as it is."""
+    if isinstance(value, Partial):
+        return Partial({name: sealed(part) for name, part in value.parts.items()})
     if not is_table(value):
         return value
     sink = arrow().BufferOutputStream()
@@ -43,6 +46,8 @@ def opened(value: object) -> object:
     What came over a network may begin anywhere in a larger piece of memory; Arrow's kernels want numbers at addresses
     that their size divides.
     """
+    if isinstance(value, Partial):
+        return Partial({name: opened(part) for name, part in value.parts.items()})
     if not isinstance(value, SealedTable):
         return value
     pa, buffer = arrow(), value.buffer
@@ -56,7 +61,12 @@ def opened(value: object) -> object:
 
 def sealed_task(task: Task) -> Task:
     """A task as it travels."""
-    return replace(task, data=sealed(task.data))
+    return replace(task, data=sealed(task.data), inputs={name: sealed(value) for name, value in task.inputs.items()})
+
+
+def has_tables(task: Task) -> bool:
+    """Whether a task has tables to seal."""
+    return any(is_table(value) for value in (task.data, *task.inputs.values()))
 
 
 def run_sealed(task: Task) -> object:
@@ -65,4 +75,5 @@ def run_sealed(task: Task) -> object:
     Raises:
         OnexError: See `run`.
     """
-    return sealed(run(replace(task, data=opened(task.data))))
+    inputs = {name: opened(value) for name, value in task.inputs.items()}
+    return sealed(run(replace(task, data=opened(task.data), inputs=inputs)))
