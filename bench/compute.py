@@ -1,98 +1,144 @@
-"""`python -m bench.compute`: rows per second of the compute engine against the same work in bare pyarrow.
+"""`python -m bench.compute`: the compute engine against the same work in bare pyarrow and pandas, with memory.
 
-The work: a table of a number and a value, each row's value doubled and added to. Both sides start from an Arrow IPC
-stream in memory and end with one. "transfer" takes the stream out of a message and puts one of the result's size into
-another, and does nothing else: every call over the wire pays it. It is a row of its own and not taken off the others:
-on the machine of bench/README.md it was slower than whole runs that contain it. Each case runs in a process of its own,
-so that its peak memory is its own (above what it had with the input in its message); worker processes are counted too.
+The work (bench/compute_work.py): a new column, a group-by, a sort. Every side starts from an Arrow IPC stream in memory
+and ends with one; the engine's is in a message on both ends, as a call over the wire has it. What that alone costs is
+measured as "transfer": the bytes taken out of one message, and bytes of the result's size put into another one.
+
+Each case runs in a process of its own, in turn with the others, `--rounds` times: once to warm up, then `--runs` times
+0.1 s apart. The fastest of all counts, for what else the machine does only adds to it. Two more runs are for the
+memory: the most that came on top of what the process had at first, with the input in its message and the result of
+"transfer" in memory. Anonymous pages of the process and its workers are looked at each ms, and pages of shared memory
+where there are workers: those of the whole machine, so nothing else may use any meanwhile.
 """
-
-# mypy: disable-error-code="name-defined,attr-defined"
-# pyarrow ships no types for these.
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import multiprocessing
-import statistics
 import sys
-import threading
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
-import numpy as np
-import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from bench.compute_work import WORKS, in_arrow, in_pandas, table_of, written
+from bench.peak import Peak
 from onex.v1 import compute_pb2
 from onex_mesh.compute.adapters.workers import LocalWorkers
-from onex_mesh.compute.core import AlgorithmRegistry, MergeStrategy
+from onex_mesh.compute.core import AlgorithmRegistry
 from onex_mesh.compute.engine import ComputeEngine
-from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload
+from onex_mesh.runtime.payload import ARROW_TYPE
 
+BARE = {"pyarrow": in_arrow, "pandas": in_pandas}
 EXECUTORS = {
-    "sequential": 0,
     "threads": compute_pb2.EXECUTOR_KIND_THREADS,
     "processes": compute_pb2.EXECUTOR_KIND_PROCESSES,
+    "dask": compute_pb2.EXECUTOR_KIND_DASK,
 }
+PAUSE_S = 0.1
+CONTENDERS = ["transfer", *BARE, "sequential", *EXECUTORS]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured: `executor` is a name of EXECUTORS, "pyarrow" for the bare library, or "transfer"."""
+    """What is measured: a work, by one of CONTENDERS, on the Arrow IPC stream in a file."""
 
-    executor: str
+    work: str
+    contender: str
     workers: int
     rows: int
     runs: int
+    stream: Path
+    result_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Median seconds of a run, bytes of the data, and bytes of memory that came on top of what the process had."""
+    """Seconds of the fastest run; bytes of the input's stream; most bytes of memory on top."""
 
     seconds: float
-    data_bytes: int
+    input_bytes: int
     peak_bytes: int
 
-
-def priced(data: pa.Table) -> pa.Table:
-    """The work: one new column."""
-    doubled = pc.multiply(data.column("value"), 2.0)
-    return data.append_column("priced", pc.add(doubled, data.column("value")))
+    def with_(self, other: Figures) -> Figures:
+        """The fastest run and the most memory of both."""
+        seconds, peak_bytes = min(self.seconds, other.seconds), max(self.peak_bytes, other.peak_bytes)
+        return Figures(seconds, self.input_bytes, peak_bytes)
 
 
 def main() -> int:
     """Runs the cases and prints a table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.compute", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10**3, 10**4, 10**5, 10**6, 10**7])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    print(
-        "| rows | executor | workers | ms | rows/s | time / bare | peak memory / data |\n|---|---|---|---|---|---|---|"
-    )
-    for rows in options.rows:
-        bare = _measured(Case("pyarrow", 1, rows, options.runs))
-        transfer = _measured(Case("transfer", 1, rows, options.runs))
-        _print(Case("transfer", 1, rows, options.runs), transfer, bare)
-        _print(Case("pyarrow", 1, rows, options.runs), bare, bare)
-        cases = [Case("sequential", 1, rows, options.runs)]
-        cases += [Case(name, n, rows, options.runs) for name in ("threads", "processes") for n in options.workers]
-        for case in cases:
-            _print(case, _measured(case), bare)
+    options = _options()
+    print("| work | rows | contender | workers | ms | rows/s | time / pyarrow | beyond transfer | peak MB | / input |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for work in options.work:
+            for rows in options.rows:
+                for line in _lines(work, rows, options, Path(folder, "stream")):
+                    print(line, flush=True)
     return 0
 
 
-def _print(case: Case, figures: Figures, bare: Figures) -> None:
-    ratio = figures.seconds / bare.seconds
-    memory = figures.peak_bytes / figures.data_bytes
-    speed = f"{figures.seconds * 1000:.1f} | {case.rows / figures.seconds:,.0f}"
-    print(f"| {case.rows:,} | {case.executor} | {case.workers} | {speed} | {ratio:.2f} | {memory:.2f} |", flush=True)
+def _lines(work: str, rows: int, options: argparse.Namespace, stream: Path) -> Iterator[str]:
+    data = written(table_of(rows))
+    stream.write_bytes(data)
+    result_bytes = in_arrow(WORKS[work], data).size
+    del data
+    runs = max(options.runs, min(20, 10**6 // rows))
+    cases = [
+        Case(work, contender, workers, rows, runs, stream, result_bytes)
+        for contender in options.contenders
+        for workers in _workers(contender, work, options)
+    ]
+    found: dict[Case, Figures] = {}
+    for _ in range(options.rounds):
+        for case in cases:
+            figures = _measured(case)
+            found[case] = found[case].with_(figures) if case in found else figures
+    by_name = {case.contender: figures for case, figures in found.items()}
+    yield from (_line(case, figures, by_name) for case, figures in found.items())
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.compute", description=__doc__)
+    parser.add_argument("--work", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--rows", type=int, nargs="+", default=[10**3, 10**4, 10**5, 10**6, 10**7])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    return parser.parse_args()
+
+
+def _workers(contender: str, work: str, options: argparse.Namespace) -> list[int]:
+    if contender not in EXECUTORS:
+        return [1]
+    return [] if WORKS[work].merge is None else options.workers
+
+
+def _line(case: Case, figures: Figures, by_name: dict[str, Figures]) -> str:
+    bare, transfer = by_name.get("pyarrow"), by_name.get("transfer")
+    ratio = f"{figures.seconds / bare.seconds:.2f}" if bare else ""
+    beyond = ""
+    if bare and transfer and case.contender not in ("transfer", *BARE):
+        beyond = f"{(figures.seconds - transfer.seconds) / bare.seconds:.2f}"
+    cells = (
+        case.work,
+        f"{case.rows:,}",
+        case.contender,
+        case.workers,
+        f"{figures.seconds * 1000:.1f}",
+        f"{case.rows / figures.seconds:,.0f}",
+        ratio,
+        beyond,
+        f"{figures.peak_bytes / 1e6:.0f}",
+        f"{figures.peak_bytes / figures.input_bytes:.1f}" if case.rows >= 10**6 else "",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _measured(case: Case) -> Figures:
@@ -111,102 +157,93 @@ def _measured(case: Case) -> Figures:
 
 
 def _in_process(case: Case, sender: Connection) -> None:
-    sender.send(asyncio.run(_run(case)))
+    with _cluster(case) as address:
+        sender.send(asyncio.run(_run(case, address)))
 
 
-async def _run(case: Case) -> Figures:
-    stream = _stream(case.rows)
-    payload = bytes_payload(stream.to_pybytes(), ARROW_TYPE)
-    size = stream.size
-    del stream
-    workers = LocalWorkers(case.workers, 2**40)
+@contextmanager
+def _cluster(case: Case) -> Iterator[str]:
+    if case.contender != "dask":
+        yield ""
+        return
+    import distributed  # the others need none
+
+    # No limit: what the workers need is measured, not ended.
+    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0, "host": "127.0.0.1"}
+    with distributed.LocalCluster(n_workers=case.workers, **options) as cluster:  # type: ignore[no-untyped-call]
+        yield cluster.scheduler_address
+
+
+async def _run(case: Case, scheduler: str) -> Figures:
+    work = WORKS[case.work]
+    stream = case.stream.read_bytes()
+    workers = LocalWorkers(case.workers, 2**40, scheduler)
     registry = AlgorithmRegistry()
-    registry.add_function(priced, merge=MergeStrategy.CONCATENATE)
+    registry.add_function(work.arrow, name=case.work, merge=work.merge)
     engine = ComputeEngine(registry, workers)
-    contract = compute_pb2.ComputeContract(input_data=payload)
-    contract.algorithm_config.algorithm_type = "priced"
-    if EXECUTORS.get(case.executor):
-        contract.parallel_config.worker_count = case.workers
-        contract.parallel_config.executor = EXECUTORS[case.executor]  # type: ignore[assignment]  # by value
-
-    data = contract.input_data.data if case.executor == "pyarrow" else b""
-    result = _bare(contract.input_data.data) if case.executor == "transfer" else b""
-
-    async def once() -> None:
-        if case.executor == "pyarrow":
-            _bare(data)
-        elif case.executor == "transfer":
-            _transferred(contract, result)
-        else:
-            await engine.execute(contract, correlation_id="bench")
-
-    peak = _Peak()
-    if case.executor == "processes":
+    contract = _contract(case, stream)
+    once = _once(case, engine, contract, stream)
+    if case.contender in EXECUTORS:
         # Starting the workers and importing pyarrow there is paid once, by the first computation.
-        small = compute_pb2.ComputeContract()
-        small.CopyFrom(contract)
-        small.input_data.CopyFrom(bytes_payload(_stream(case.workers).to_pybytes(), ARROW_TYPE))
-        await engine.execute(small, correlation_id="bench")
+        await engine.execute(_contract(case, written(table_of(case.workers)).to_pybytes()), correlation_id="bench")
+    input_bytes = len(stream)
+    del stream
+    peak = Peak(shared=case.contender in EXECUTORS)
+    await once()
+    times = [await _timed(once) for _ in range(case.runs)]
     with peak:
-        times = [await _timed(once) for _ in range(case.runs)]
+        for _ in range(2):
+            await _timed(once)
     workers.close()
-    return Figures(statistics.median(times), size, peak.bytes)
+    return Figures(min(times), input_bytes, peak.bytes)
 
 
-async def _timed(work: Callable[[], object]) -> float:
+def _contract(case: Case, stream: bytes) -> compute_pb2.ComputeContract:
+    contract = compute_pb2.ComputeContract()
+    contract.input_data.content_type, contract.input_data.data = ARROW_TYPE, stream
+    contract.algorithm_config.algorithm_type = case.work
+    if case.contender in EXECUTORS:
+        contract.parallel_config.worker_count = case.workers
+        contract.parallel_config.executor = EXECUTORS[case.contender]
+    return contract
+
+
+def _once(
+    case: Case, engine: ComputeEngine, contract: compute_pb2.ComputeContract, stream: bytes
+) -> Callable[[], Awaitable[object]]:
+    work = WORKS[case.work]
+    if case.contender == "transfer":
+        result = bytes(case.result_bytes)
+
+        async def transfer() -> object:
+            assert contract.input_data.data
+            output = compute_pb2.ComputeOutput()
+            output.processed_data.data = result
+            return output
+
+        return transfer
+    if case.contender in BARE:
+        bare = BARE[case.contender]
+
+        async def library() -> object:
+            return bare(work, stream)
+
+        return library
+
+    async def computed() -> object:
+        return await engine.execute(contract, correlation_id="bench")
+
+    return computed
+
+
+async def _timed(work: Callable[[], Awaitable[object]]) -> float:
+    # Else memory that a run has just freed is there for the next one, in a loop as no server knows it.
+    await asyncio.sleep(PAUSE_S)
     began = time.perf_counter()
-    await work()  # type: ignore[misc]  # a coroutine function
-    return time.perf_counter() - began
-
-
-def _stream(rows: int) -> pa.Buffer:
-    random = np.random.default_rng(1)
-    return _written(pa.table({"number": np.arange(rows), "value": random.random(rows)}))
-
-
-def _bare(data: bytes) -> bytes:
-    with pa.ipc.open_stream(data) as reader:
-        return bytes(_written(priced(reader.read_all())).to_pybytes())
-
-
-def _transferred(contract: compute_pb2.ComputeContract, result: bytes) -> compute_pb2.ComputeOutput:
-    assert contract.input_data.data
-    return compute_pb2.ComputeOutput(processed_data=bytes_payload(result, ARROW_TYPE))
-
-
-def _written(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
-
-
-class _Peak:
-    """Most resident memory of this process and its children above what they had at the beginning, looked at each ms."""
-
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._before = 0
-        self.bytes = 0
-
-    def __enter__(self) -> None:
-        self._before = self._resident()
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        children = self._process.children()
-        while not self._is_over.wait(0.001):
-            resident = self._process.memory_info().rss + sum(child.memory_info().rss for child in children)
-            self.bytes = max(self.bytes, resident - self._before)
-
-    def _resident(self) -> int:
-        return sum(entry.memory_info().rss for entry in (self._process, *self._process.children()))
+    result = await work()
+    seconds = time.perf_counter() - began
+    del result
+    return seconds
 
 
 if __name__ == "__main__":

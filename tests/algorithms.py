@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from onex_mesh.compute.core import ComputeContext
+from onex_mesh.runtime.errors import OnexError
 
 
 class Line(BaseModel):
@@ -97,3 +99,65 @@ def total(data: list[int]) -> int:
 def sum_of_totals(partials: list[int]) -> int:
     """The sum of the sums of chunks."""
     return sum(partials)
+
+
+def asking(data: list[int], params: Where, ctx: ComputeContext) -> list[int]:
+    """Asks whether anybody waits, for as many seconds as it is told, and leaves behind why it ended."""
+    Path(params.folder, "begun").touch()
+    ends_at = time.monotonic() + data[0]
+    try:
+        while time.monotonic() < ends_at:
+            ctx.check()
+            time.sleep(0.01)
+    except OnexError as error:
+        Path(params.folder, error.reason).touch()
+        raise
+    return data
+
+
+def gorging(data: list[int], ctx: ComputeContext) -> list[int]:
+    """Takes as many MiB as it is told, keeps them, and asks now and then whether anybody waits."""
+    taken = b"x" * (data[0] * 1024 * 1024)
+    for _ in range(3_000):
+        ctx.check()
+        time.sleep(0.01)
+    return [len(taken)]
+
+
+def hoarding(data: list[int]) -> list[int]:
+    """Takes as many MiB as it is told and keeps them for so many ms, and never asks anything."""
+    taken = b"x" * (data[0] * 1024 * 1024)
+    time.sleep(data[1] / 1000)
+    return [len(taken)]
+
+
+def doubled(data: pa.Table) -> pa.Table:
+    """A table of its own, not a view of its input."""
+    return pa.table({"n": pc.multiply(data.column("n"), 2)})
+
+
+def widened(data: pa.Table) -> pa.Table:
+    """24 columns of one."""
+    return pa.table({f"c{number}": pc.add(data.column("n"), number) for number in range(24)})
+
+
+def last_column(partials: list[pa.Table]) -> pa.Table:
+    """One of the 24, of all chunks."""
+    return pa.concat_tables(partials).select(["c23"])
+
+
+def refusing(data: pa.Table) -> pa.Table:
+    """Fails at once."""
+    raise ValueError(f"{data.num_rows} rows are not welcome")
+
+
+def deadly(data: pa.Table) -> pa.Table:
+    """Dies of a table."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return data
+
+
+def enriched(data: list[dict[str, str]], prices: pa.Table, surcharges: list[int]) -> list[Line]:
+    """Prices lines by a table, with all surcharges on top."""
+    pence = {row["sku"]: row["pence"] for row in prices.to_pylist()}
+    return [Line(sku=line["sku"], pence=pence[line["sku"]] + sum(surcharges)) for line in data]

@@ -13,11 +13,16 @@ import uuid
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
+from hypothesis import settings
 
 from onex_lease import EmbeddedEtcd, EtcdClient, EtcdUnavailableError, Keyspace
 from onex_lease.embedded import etcd_binary
 
 _OPTIONAL = "optional:"
+
+# How long an example takes says something about the machine and what else it does, not about the code.
+settings.register_profile("onex", deadline=None)
+settings.load_profile("onex")
 
 
 @pytest.hookimpl(wrapper=True)

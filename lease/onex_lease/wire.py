@@ -42,6 +42,11 @@ def version_is(key: bytes, version: int) -> bytes:
     return _field(b"\x0a", _field(b"\x1a", key) + b"\x20" + _varint(version))
 
 
+def modified_at(key: bytes, revision: int) -> bytes:
+    """Comparison: the key's mod_revision equals `revision`; 0 means that it does not exist."""
+    return _field(b"\x0a", b"\x10\x02" + _field(b"\x1a", key) + b"\x30" + _varint(revision))
+
+
 def bound_to(key: bytes, etcd_lease: int) -> bytes:
     """Comparison: the key is bound to that etcd lease."""
     return _field(b"\x0a", b"\x10\x04" + _field(b"\x1a", key) + b"\x40" + _varint(etcd_lease))
@@ -75,6 +80,11 @@ def get_version(key: bytes) -> bytes:
 def delete(key: bytes) -> bytes:
     """Operation: remove one key."""
     return _field(b"\x1a", _field(b"\x0a", key))
+
+
+def delete_prefix(prefix: bytes) -> bytes:
+    """Operation: remove every key that begins with `prefix`."""
+    return _field(b"\x1a", _field(b"\x0a", prefix) + _field(b"\x12", prefix_end(prefix)))
 
 
 def txn(compare: Iterable[bytes], success: Iterable[bytes], failure: Iterable[bytes] = ()) -> bytes:

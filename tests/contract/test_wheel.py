@@ -29,7 +29,7 @@ for package in (onex.v1, onex_lease, onex_mesh):
 # What the extras bring. A module that cannot be imported without an extra must miss one of these, and nothing else.
 _FROM_EXTRAS = {
     *("pyarrow", "sqlalchemy", "aiosqlite", "asyncpg", "httpx", "h2", "aiosmtplib", "jinja2", "apprise", "watchfiles"),
-    *("httpcore", "fsspec", "s3fs", "aiohttp", "nats", "redis"),
+    *("httpcore", "fsspec", "s3fs", "aiohttp", "nats", "redis", "numpy"),
 }
 
 
@@ -93,6 +93,36 @@ def test_every_module_of_the_wheel_imports(installed: Installed) -> None:
     unexplained = {module: name for module, name in missing.items() if name.split(".")[0] not in _FROM_EXTRAS}
     assert unexplained == {}
     assert "onex_mesh.cli.main" not in missing
+
+
+_AGGREGATE = """
+from onex.v1 import reducer_pb2
+from onex_mesh.reducer.core.aggregation import begin
+from onex_mesh.runtime.errors import ValidationError
+
+config = reducer_pb2.ReductionConfig(group_by=["k"])
+for name in ("SUM", "VARIANCE", "QUANTILES", "DISTINCT", "TOP_K"):
+    config.aggregates.add(name=name, method="AGGREGATION_METHOD_" + name, field="v")
+config.window.kind, config.window.time_field = "WINDOW_KIND_SESSION", "v"
+config.window.gap.seconds = 60
+rows = [{"k": "a", "v": number} for number in range(10)]
+row, = begin(config, None, None).add(rows, 0).result()
+print(row["SUM"], row["DISTINCT"], row["window_end"])
+try:
+    begin(config, None, None).add([{"k": "a", "v": number} for number in range(2000)], 0)
+except ValidationError as error:
+    print(error)
+"""
+
+
+def test_rows_are_aggregated_without_any_extra(installed: Installed) -> None:
+    """Keys, windows and sketches of JSON need neither Arrow nor NumPy; what does need an extra names it."""
+    run = installed.run("python", "-c", _AGGREGATE)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [
+        "45 10 1970-01-01T00:01:09Z",
+        "many distinct values need the extra: pip install 'onex-mesh[sketches]'",
+    ]
 
 
 def test_the_installed_command_runs(installed: Installed) -> None:

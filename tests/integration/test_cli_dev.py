@@ -50,6 +50,23 @@ def test_ctrl_c_stops_everything_and_what_was_done_is_kept(tmp_path: Path) -> No
         assert stop_dev(dev) == 0
 
 
+def test_large_results_lie_beside_the_data(tmp_path: Path) -> None:
+    """R39: `dev` has a payload store without being told; what lies there is shown and read, and goes with --fresh."""
+    with start_dev(tmp_path) as dev:
+        given = tmp_path / "numbers.json"
+        given.write_text(json.dumps([number % 10 for number in range(150_000)]), encoding="utf-8")
+        done = dev.json("run", "double", "--input", str(given), "--id", "large")
+        uri = done["output"]["location"]["uri"]
+        assert uri in dev.run("get", "large").stdout.replace("\n", "")
+        store = f"file://{tmp_path}/data/payloads"
+        content = dev.run("payload", "get", uri, "--payload-store", store).stdout
+        assert json.loads(content) == [2 * (number % 10) for number in range(150_000)]
+        assert stop_dev(dev) == 0
+    with start_dev(tmp_path, "--fresh") as dev:
+        assert not (tmp_path / "data" / "payloads").exists()
+        assert stop_dev(dev) == 0
+
+
 def test_a_crashed_node_is_reported_and_started_again(tmp_path: Path) -> None:
     """Issue 2 §5: a node that dies comes back at its address, with its last log lines shown; so does etcd."""
     with start_dev(tmp_path) as dev:

@@ -20,6 +20,7 @@ from onex.v1 import (
     compute_pb2_grpc,
     node_pb2,
     node_pb2_grpc,
+    orchestrator_pb2,
     workflow_pb2,
 )
 from onex_lease import EmbeddedEtcd, EtcdClient, Journal, Keyspace, Ownership, Session
@@ -28,6 +29,7 @@ from onex_mesh.compute.node import ComputeNode
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload, to_struct
 from onex_mesh.runtime.serving import NodeServer
+from tests.aggregations import table_payload
 from tests.algorithms import cheaper, patient
 from tests.inprocess import InProcessMesh
 
@@ -94,6 +96,40 @@ async def test_a_sum_over_the_wire(stub: compute_pb2_grpc.ComputeServiceStub) ->
     metrics = output.performance_metrics
     assert (metrics.data_size, metrics.algorithm_type, metrics.algorithm_version) == (1, "sum", "1.0.0")
     assert metrics.execution_time.ToNanoseconds() > 0
+
+
+async def test_a_join_with_a_table_over_the_wire(stub: compute_pb2_grpc.ComputeServiceStub) -> None:
+    """R26, R32: rows on the left, an Arrow table as the further input; what the join takes is listed."""
+    made = contract("join", [{"sku": "a", "n": 2}, {"sku": "x", "n": 1}], on=["sku"], kind="left")
+    right = pa.table({"sku": ["a", "b"], "pence": [2, 4]})
+    made.inputs["right"].CopyFrom(table_payload(right))
+    output = (await stub.ExecuteCompute(compute_pb2.ExecuteComputeRequest(contract=made))).output
+    expected = [{"sku": "a", "n": 2, "pence": 2}, {"sku": "x", "n": 1, "pence": None}]
+    assert from_payload(output.processed_data) == expected
+    listed = (await stub.ListAlgorithms(compute_pb2.ListAlgorithmsRequest())).algorithms
+    (join,) = [row for row in listed if row.algorithm_type == "join"]
+    assert [(one.name, one.required) for one in join.inputs] == [("right", False)]
+
+
+async def test_a_workflow_joins_what_its_steps_made(mesh: InProcessMesh, node: NodeServer) -> None:
+    """R106, R147: a further input is another step's output, an Arrow table too."""
+    stub = mesh.orchestrator(await mesh.add_orchestrator())
+    made = workflow_pb2.OrchestratorContract(workflow_id=f"w-{uuid.uuid4().hex[:8]}")
+    made.workflow_config.coordination_type = workflow_pb2.COORDINATION_TYPE_PARALLEL
+    prices = contract("project", [{"sku": "a", "pence": 2, "other": 1}], fields=["sku", "pence"])
+    prices.output_transformation.format = compute_pb2.OUTPUT_FORMAT_DATAFRAME
+    joined = contract("join", [{"sku": "a"}, {"sku": "b"}], on=["sku"], kind="left")
+    joined.inputs["right"].CopyFrom(json_payload("${steps.prices.output}"))
+    for step_id, command in (("join", joined), ("prices", prices)):
+        made.workflow_config.steps.add(step_id=step_id).command.compute.CopyFrom(command)
+    request = orchestrator_pb2.ExecuteOrchestrationRequest(contract=made)
+    output = (await stub.ExecuteOrchestration(request, timeout=20)).output
+    results = {
+        row.step_id: from_payload(row.result)
+        for row in output.orchestration_result.step_results
+        if row.step_id == "join"
+    }
+    assert results == {"join": [{"sku": "a", "pence": 2}, {"sku": "b", "pence": None}]}
 
 
 async def test_a_table_over_the_wire(stub: compute_pb2_grpc.ComputeServiceStub) -> None:

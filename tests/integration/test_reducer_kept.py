@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,10 +14,9 @@ import pytest
 from onex.v1 import reducer_pb2, reducer_pb2_grpc
 from onex_lease import EmbeddedEtcd, EtcdClient, Keyspace
 from onex_mesh.reducer.adapters.etcd_states import EtcdStates
-from onex_mesh.reducer.core import ReducerRegistry
-from onex_mesh.reducer.kept import KeptReductions
+from onex_mesh.reducer.kept import ATTEMPTS_MAX, KeptReductions
 from onex_mesh.reducer.node import ReducerNode
-from onex_mesh.reducer.ports import StateName, TransactionError
+from onex_mesh.reducer.ports import Answer, Change, KeptState, StateName, TransactionError
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.reducer.restore import restore
 from onex_mesh.runtime import errors
@@ -25,15 +24,7 @@ from onex_mesh.runtime.payload import from_payload, json_payload
 from onex_mesh.runtime.payload_store import FsspecPayloads
 from onex_mesh.runtime.serving import NodeServer
 from tests.inprocess import InProcessMesh
-from tests.order_machine import OrderMachine
-
-ORDER = {"items": [{"sku": "tea", "price": "2.50", "quantity": 3}], "customer_email": "ann@example.org"}
-
-
-def registry() -> ReducerRegistry:
-    made = ReducerRegistry()
-    made.add_class(OrderMachine, name="order")
-    return made
+from tests.kept_states import backed_up, failure, place_order, registry, run, total
 
 
 @pytest.fixture
@@ -50,36 +41,6 @@ async def node(mesh: InProcessMesh) -> NodeServer:
 @pytest.fixture
 def stub(mesh: InProcessMesh, node: NodeServer) -> reducer_pb2_grpc.ReducerServiceStub:
     return reducer_pb2_grpc.ReducerServiceStub(mesh.channel(node))
-
-
-def place_order(owner: str = "order-7") -> reducer_pb2.ReducerContract:
-    made = reducer_pb2.ReducerContract(correlation_id=owner)
-    made.reduction_config.reducer = "order"
-    made.fsm_action.action = "PLACE_ORDER"
-    made.fsm_action.payload.CopyFrom(json_payload(ORDER))
-    made.transaction_config.state_keys.append("state")
-    return made
-
-
-def total(records: list[int], key: str = "total", owner: str = "o") -> reducer_pb2.ReducerContract:
-    made = reducer_pb2.ReducerContract(correlation_id=owner, input_data=json_payload(records))
-    made.reduction_config.aggregation_method = reducer_pb2.AGGREGATION_METHOD_SUM
-    made.reduction_config.state_key = key
-    made.transaction_config.state_keys.append(key)
-    return made
-
-
-async def run(
-    stub: reducer_pb2_grpc.ReducerServiceStub, contract: reducer_pb2.ReducerContract
-) -> reducer_pb2.ReducerOutput:
-    response = await stub.ExecuteReduction(reducer_pb2.ExecuteReductionRequest(contract=contract), timeout=20)
-    return response.output
-
-
-async def failure(stub: reducer_pb2_grpc.ReducerServiceStub, contract: reducer_pb2.ReducerContract) -> errors.OnexError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await run(stub, contract)
-    return errors.from_rpc_error(caught.value)
 
 
 async def test_a_state_goes_on_where_the_last_call_left_it(
@@ -117,36 +78,56 @@ async def test_a_refused_transition_writes_nothing(
     assert await EtcdStates(client, keys).load(StateName("order-7", "state")) == before
 
 
-async def test_of_concurrent_calls_each_counts_once_or_is_told(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
-    """R59, R67: what a lost race refused is not in the sum; what was answered is in it once."""
-    answers = await asyncio.gather(*(run(stub, total([1])) for _ in range(24)), return_exceptions=True)
-    failed = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
-    assert {errors.from_rpc_error(error).reason for error in failed} <= {"STATE_CONFLICT"}
-    committed = len(answers) - len(failed)
-    assert committed >= 1
-    output = await run(stub, total([0]))
-    assert from_payload(output.aggregated_data) == committed
-    assert output.state_metadata.epoch == committed + 1
+async def test_of_concurrent_calls_each_counts_once(stub: reducer_pb2_grpc.ReducerServiceStub) -> None:
+    """R59, R67: calls at the same time come to the same as if they had come one after the other."""
+    outputs = await asyncio.gather(*(run(stub, total([1])) for _ in range(40)))
+    assert sorted(output.state_metadata.epoch for output in outputs) == list(range(1, 41))
+    assert sorted(from_payload(output.aggregated_data) for output in outputs) == list(range(1, 41))
+
+
+NOTHING = KeptState(0, reducer_pb2.BackupRecord())
 
 
 async def test_a_lost_race_writes_nothing(client: EtcdClient, keys: Keyspace) -> None:
-    """R67: a commit at an epoch that is over is a TransactionError, and the state stays the other's."""
+    """R67: a commit of a state that was changed since is a TransactionError, and the state stays the other's."""
     states, name = EtcdStates(client, keys), StateName("o", "s")
     record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "a"})
-    assert await states.commit(name, 0, record) == 1
+    await states.commit([Change(name, NOTHING, record)])
+    other = reducer_pb2.BackupRecord(state=json_payload(2), metadata={"commit_id": "b"})
     with pytest.raises(TransactionError) as caught:
-        await states.commit(name, 0, reducer_pb2.BackupRecord(state=json_payload(2), metadata={"commit_id": "b"}))
+        await states.commit([Change(name, NOTHING, other)])
     assert caught.value.reason == "STATE_CONFLICT"
+    assert caught.value.error_context["states"] == [{"state_key": "s", "epoch": 0, "found": 1}]
     assert (await states.load(name)).record == record
 
 
 async def test_a_commit_whose_answer_was_lost_is_known_again(client: EtcdClient, keys: Keyspace) -> None:
-    """R60: the same commit sent again finds itself: it counts once."""
+    """R60: the same commit sent again finds itself, also where one of its states was changed since: it counts once."""
+    states, names = EtcdStates(client, keys), (StateName("o", "s"), StateName("o", "t"))
+    record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "a"})
+    changes = [Change(name, NOTHING, record) for name in names]
+    await states.commit(changes)
+    await states.commit(changes)
+    kept = await states.load(names[0])
+    await states.commit([Change(names[0], kept, reducer_pb2.BackupRecord(state=json_payload(2)))])
+    await states.commit(changes)
+    assert [(await states.load(name)).epoch for name in names] == [2, 1]
+
+
+async def test_a_state_that_was_forgotten_and_made_anew_is_another(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: the epoch is the same again, and a commit from before is refused all the same."""
     states, name = EtcdStates(client, keys), StateName("o", "s")
     record = reducer_pb2.BackupRecord(state=json_payload(1), metadata={"commit_id": "a"})
-    assert await states.commit(name, 0, record) == 1
-    assert await states.commit(name, 0, record) == 1
-    assert (await states.load(name)).epoch == 1
+    await states.commit([Change(name, NOTHING, record)])
+    before = await states.load(name)
+    await states.forget(name, before)
+    assert (await states.load(name)).epoch == 0
+    await states.commit([Change(name, NOTHING, record)])
+    assert (await states.load(name)).epoch == before.epoch == 1
+    with pytest.raises(TransactionError):
+        await states.commit([Change(name, before, reducer_pb2.BackupRecord(state=json_payload(2)))])
+    with pytest.raises(TransactionError):
+        await states.forget(name, before)
 
 
 async def test_a_state_of_another_reducer_is_refused(client: EtcdClient, keys: Keyspace) -> None:
@@ -158,11 +139,36 @@ async def test_a_state_of_another_reducer_is_refused(client: EtcdClient, keys: K
         await reductions.reduce(total([1], key="state"), origin)
 
 
+class OvertakenStates(EtcdStates):
+    """Another call is always faster."""
+
+    commits = 0
+
+    async def commit(self, changes: Sequence[Change], answer: Answer | None = None) -> None:
+        """Commits the state as it is before."""
+        self.commits += 1
+        await super().commit([replace(change, record=change.before.record) for change in changes])
+        await super().commit(changes, answer)
+
+
+async def test_a_call_that_is_always_overtaken_is_told_so(client: EtcdClient, keys: Keyspace) -> None:
+    """R67: it is reduced a bounded number of times, then it is a conflict, and nothing of it is written."""
+    states = OvertakenStates(client, keys)
+    reductions = KeptReductions(Reductions(registry()), states, lambda: datetime.now(UTC))
+    record = reducer_pb2.BackupRecord(state=json_payload(7), metadata={"maker": "AGGREGATION_METHOD_SUM"})
+    await EtcdStates(client, keys).commit([Change(StateName("o", "total"), NOTHING, record)])
+    with pytest.raises(TransactionError):
+        await reductions.reduce(total([1]), Origin("o", "a", datetime.now(UTC)))
+    assert states.commits == ATTEMPTS_MAX
+    kept = await states.load(StateName("o", "total"))
+    assert (kept.epoch, from_payload(kept.record.state)) == (1 + ATTEMPTS_MAX, 7)
+
+
 async def test_a_state_that_is_too_large_is_refused(client: EtcdClient, keys: Keyspace) -> None:
     """R67: more than etcd takes is PAYLOAD_TOO_LARGE, and nothing is written."""
     states, name = EtcdStates(client, keys), StateName("o", "s")
     with pytest.raises(errors.PayloadTooLargeError):
-        await states.commit(name, 0, reducer_pb2.BackupRecord(state=json_payload("x" * (1024 * 1024))))
+        await states.commit([Change(name, NOTHING, reducer_pb2.BackupRecord(state=json_payload("x" * (1024 * 1024))))])
     assert (await states.load(name)).epoch == 0
 
 
@@ -199,11 +205,6 @@ async def keeper(mesh: InProcessMesh, tmp_path: Path) -> reducer_pb2_grpc.Reduce
     return reducer_pb2_grpc.ReducerServiceStub(mesh.channel(server))
 
 
-def backed_up(contract: reducer_pb2.ReducerContract, **fields: str) -> reducer_pb2.ReducerContract:
-    contract.backup_config.CopyFrom(reducer_pb2.BackupConfig(**fields))
-    return contract
-
-
 async def test_a_copy_is_made_after_the_commit(keeper: reducer_pb2_grpc.ReducerServiceStub, tmp_path: Path) -> None:
     """R61–R63: time, correlation id, state and metadata of the epoch that was committed; one copy for each."""
     await run(keeper, backed_up(total([1])))
@@ -216,6 +217,26 @@ async def test_a_copy_is_made_after_the_commit(keeper: reducer_pb2_grpc.ReducerS
     expected = {"epoch": "2", "state_key": "total", "backup_version": "v2", "backup_type": "full"}
     assert {name: copy.metadata[name] for name in expected} == expected
     assert copy.HasField("timestamp")
+
+
+async def test_a_call_made_again_copies_what_was_not_copied(
+    keeper: reducer_pb2_grpc.ReducerServiceStub, tmp_path: Path
+) -> None:
+    """R61: while the state is at that epoch; later it tells that this is not known any more."""
+    contract = backed_up(total([1]))
+    contract.action_id = "a"
+    (tmp_path / "store").write_text("no folder")
+    assert (await run(keeper, contract)).backup.HasField("error")
+    (tmp_path / "store").unlink()
+    again, third = await run(keeper, contract), await run(keeper, contract)
+    assert again.replayed
+    assert again.backup.location.uri
+    assert third.backup == again.backup
+    await run(keeper, total([5]))
+    later = await run(keeper, contract)
+    assert (later.replayed, later.state_metadata.epoch, from_payload(later.aggregated_data)) == (True, 1, 1)
+    assert later.backup.error.reason == "STATE_CONFLICT"
+    assert "at epoch 2 by now" in later.backup.error.message
 
 
 async def test_a_copy_that_fails_does_not_undo_the_commit(
@@ -245,7 +266,7 @@ async def test_a_copy_that_cannot_be_asked_for_is_refused_before_the_commit(
     for asked, contract, text in (
         (stub, backed_up(total([1])), "ONEX_PAYLOAD_STORE"),
         (keeper, backed_up(total([1]), backup_location="../out"), "backup_location"),
-        (keeper, backed_up(total([1]), backup_type="incremental"), "backup_type"),
+        (keeper, backed_up(total([1]), backup_type="weekly"), "backup_type"),
         (keeper, backed_up(total([1]), version="v" * 513), "backup_config.version"),
         (keeper, alone, "transaction_config"),
     ):
@@ -253,30 +274,6 @@ async def test_a_copy_that_cannot_be_asked_for_is_refused_before_the_commit(
         assert refused.reason == "VALIDATION_FAILED"
         assert text in str(refused)
     assert (await EtcdStates(client, keys).load(StateName("o", "total"))).epoch == 0
-
-
-async def test_a_copy_becomes_the_state_again(
-    keeper: reducer_pb2_grpc.ReducerServiceStub, etcd: EmbeddedEtcd, keys: Keyspace, tmp_path: Path
-) -> None:
-    """R61: by the command, as a new epoch; the next call goes on from it."""
-    output = await run(keeper, backed_up(total([1])))
-    await run(keeper, total([100]))
-    command = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-c",
-            "from onex_mesh.cli.commands import cli; cli()",
-            "reducer",
-            "restore",
-            output.backup.location.uri,
-        ),
-        *("--payload-store", f"file://{tmp_path}/store", "--etcd", etcd.endpoint, "--namespace", keys.namespace),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    told, _ = await command.communicate()
-    assert (command.returncode, told.decode()) == (0, "o total: restored as epoch 3\n")
-    again = await run(keeper, total([5]))
-    assert (from_payload(again.aggregated_data), again.state_metadata.epoch) == (6, 4)
 
 
 async def test_what_is_no_copy_is_not_restored(client: EtcdClient, keys: Keyspace, tmp_path: Path) -> None:

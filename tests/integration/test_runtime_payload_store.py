@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 
 from onex.v1 import common_pb2
 from onex_mesh.runtime import errors
-from onex_mesh.runtime.payload_store import PAYLOAD_BYTES_MAX, FsspecPayloads
+from onex_mesh.runtime.payload import BYTES_TYPE
+from onex_mesh.runtime.payload_store import PAYLOAD_BYTES_MAX, FsspecPayloads, location_of
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 
@@ -70,6 +73,37 @@ async def test_an_s3_that_is_away_is_told_and_may_come_back(s3: S3Server) -> Non
     s3.start()
     s3.make_bucket("kept")
     assert await store.get(await store.put(b"abc")) == b"abc"
+
+
+async def test_what_an_s3_does_not_have_as_it_was_is_refused(s3: S3Server) -> None:
+    """R61: missing, with another content, of another size, or too large; what is too large is not read."""
+    store = FsspecPayloads("s3://kept/mesh")
+    location = await store.put(b"abc")
+    with pytest.raises(errors.PayloadTooLargeError):
+        await store.get(common_pb2.PayloadLocation(uri=location.uri, digest=location.digest), bytes_max=2)
+    s3.put("kept", f"mesh/{location.uri}", b"abcd", content_type=BYTES_TYPE)
+    with pytest.raises(errors.ValidationError, match="has 4 bytes, not 3"):
+        await store.get(location)
+    assert not [row for row in s3.asked() if row == f"GET /kept/mesh/{location.uri}"]
+    s3.put("kept", f"mesh/{location.uri}", b"abd", content_type=BYTES_TYPE)
+    with pytest.raises(errors.ValidationError, match="another SHA-256"):
+        await store.get(location)
+    with pytest.raises(errors.ValidationError, match="nothing is at"):
+        await store.get(location_of(b"other"))
+
+
+async def test_a_store_that_hangs_holds_up_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R25: it is given up after a time, and has no thread of others."""
+    store = FsspecPayloads(f"file://{tmp_path}", timeout_s=0.2)
+    released = threading.Event()
+    monkeypatch.setattr(store, "_read", lambda *_: released.wait(20))
+    try:
+        hanging = [asyncio.create_task(store.get(location_of(bytes([number])))) for number in range(40)]
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "quick"), 5) == "quick"
+        failures = await asyncio.gather(*hanging, return_exceptions=True)
+        assert {type(failure) for failure in failures} == {errors.DependencyResolutionError}
+    finally:
+        released.set()
 
 
 async def test_what_was_changed_or_removed_is_refused(tmp_path: Path) -> None:

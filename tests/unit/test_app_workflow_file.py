@@ -80,6 +80,24 @@ def test_a_definition_becomes_the_contract_it_describes() -> None:
     assert not got.workflow_id
 
 
+def test_further_inputs_of_a_computation() -> None:
+    """R31: each a payload: JSON as it is, templates, or a payload's own form."""
+    joined = """
+name: joined
+version: "1.0.0"
+steps:
+  - step_id: join
+    compute:
+      algorithm_config: {algorithm_type: join, parameters: {on: [sku]}}
+      input_data: "${input}"
+      inputs: {right: [{sku: a}], other: "${input.rows}", raw: {data: aGk=, content_type: text/plain}}
+"""
+    inputs = contract(joined).workflow_config.steps[0].command.compute.inputs
+    assert from_value(inputs["right"].json) == [{"sku": "a"}]
+    assert inputs["other"].json.string_value == "${input.rows}"
+    assert (inputs["raw"].data, inputs["raw"].content_type) == (b"hi", "text/plain")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [

@@ -28,7 +28,9 @@ PASSTHROUGH = compute_pb2.OUTPUT_FORMAT_PASSTHROUGH
 
 
 def write_result(value: object, asked: compute_pb2.OutputFormat) -> common_pb2.Payload:
-    return encoded(shaped(value, asked))
+    payload = common_pb2.Payload()
+    encoded(shaped(value, asked)).fill(payload)
+    return payload
 
 
 def compute(algorithm: str, data: object, **parameters: object) -> object:

@@ -58,7 +58,11 @@ def params_first(params: Params) -> int:
     return params.by
 
 
-def unknown_parameter(data: int, more: int) -> int:
+def input_not_annotated(data: int, more) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001, RUF100 - what is tested
+    return data
+
+
+def opaque_input(data: int, more: Opaque) -> int:
     return data
 
 
@@ -118,10 +122,11 @@ async def both(data: int) -> AsyncIterator[int]:
         (data_not_annotated, "the data 'data' is not annotated"),
         (method, "the first parameter is the data, not 'self'"),
         (params_first, "the first parameter is the data, not 'params'"),
-        (unknown_parameter, "'more': after the data come only `params` and `ctx`"),
+        (input_not_annotated, "the input 'more' is not annotated"),
+        (opaque_input, "the input 'more' is annotated with Opaque, which is neither a pydantic model"),
         (params_plain, "`params` is annotated with a pydantic model"),
-        (many, "'rest': after the data come only `params` and `ctx`"),
-        (keywords, "'rest': after the data come only `params` and `ctx`"),
+        (many, "'rest' cannot be given by name; what comes after the data is"),
+        (keywords, "'rest' cannot be given by name; what comes after the data is"),
         (result_not_annotated, "the return type is not annotated"),
         (opaque_data, "the data 'data' is annotated with Opaque, which is neither a pydantic model"),
         (opaque_result, "the result is annotated with Opaque, which is neither a pydantic model"),

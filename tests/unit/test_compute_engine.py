@@ -150,7 +150,7 @@ async def test_fields_of_rows_are_summed_and_mapped(engine: ComputeEngine) -> No
         (contract("sum", [1, "2"]), "input_data[1]"),
         (contract("sum", [{"a": 1}], field="b"), "input_data[0].b"),
         (contract("sum", [1], wrong=1), "algorithm_config.parameters.wrong"),
-        (contract("map", [{}], fields={"a": "row."}), "parameters.fields.a"),
+        (contract("map", [{}], fields={"a": "row."}), "algorithm_config.parameters.fields.a"),
         (contract("map", [{}], fields={"a": "row.missing"}), "input_data[0]"),
         (contract("statistics", [1], quantiles=[2]), "parameters.quantiles"),
         (contract("identity", 1, x=1), "algorithm_config.parameters"),

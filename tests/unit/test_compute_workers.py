@@ -19,6 +19,7 @@ from onex_mesh.compute.adapters.workers import LocalWorkers
 from onex_mesh.compute.core import Algorithm, AlgorithmRegistry, ComputeContext, MergeStrategy
 from onex_mesh.compute.core import results as kept
 from onex_mesh.compute.core.builtin import with_builtins
+from onex_mesh.compute.core.context import cancelled
 from onex_mesh.compute.core.results import ResultCache
 from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, SLOW_S, RunTimes
 from onex_mesh.compute.engine import ComputeEngine
@@ -149,7 +150,7 @@ async def test_a_deadline_reaches_an_algorithm_that_asks(engine: ComputeEngine) 
         await engine.execute(contract("square", [1]), correlation_id="c", deadline=time.monotonic() - 1)
     context = ComputeContext()
     context.check()
-    context.cancellation.requested = True
+    context.cancellation.request(cancelled)
     with pytest.raises(CancelledError):
         context.check()
 

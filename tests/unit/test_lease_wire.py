@@ -22,10 +22,11 @@ def test_comparisons(key: bytes, number: int) -> None:
             kind(result=kind.EQUAL, target=kind.VERSION, key=key, version=number),
             kind(result=kind.EQUAL, target=kind.LEASE, key=key, lease=number),
             kind(result=kind.EQUAL, target=kind.VALUE, key=key, value=key),
+            kind(result=kind.EQUAL, target=kind.MOD, key=key, mod_revision=number),
         ]
     )
-    fences = (wire.created_at(key, number), wire.version_is(key, number))
-    encoded = wire.txn((*fences, wire.bound_to(key, number), wire.value_is(key, key)), ())
+    fences = (wire.created_at(key, number), wire.version_is(key, number), wire.bound_to(key, number))
+    encoded = wire.txn((*fences, wire.value_is(key, key), wire.modified_at(key, number)), ())
     assert rpc.TxnRequest.FromString(encoded) == expected
 
 
@@ -37,8 +38,10 @@ def test_operations(key: bytes, value: bytes, lease: int) -> None:
         rpc.RequestOp(request_range=rpc.RangeRequest(key=key)),
         rpc.RequestOp(request_range=rpc.RangeRequest(key=key, keys_only=True)),
         rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key)),
+        rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key + b"/", range_end=key + b"0")),
     ]
-    encoded = (wire.put(key, value, lease), wire.get(key), wire.get_version(key), wire.delete(key))
+    changes = (wire.delete(key), wire.delete_prefix(key + b"/"))
+    encoded = (wire.put(key, value, lease), wire.get(key), wire.get_version(key), *changes)
     expected = rpc.TxnRequest(success=operations, failure=operations[::-1])
     assert rpc.TxnRequest.FromString(wire.txn((), encoded, encoded[::-1])) == expected
 

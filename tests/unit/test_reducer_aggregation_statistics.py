@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onex.v1 import reducer_pb2
-from onex_mesh.reducer.core.aggregation import Fold, begin
+from onex_mesh.reducer.core.aggregates.fold import Fold
 from onex_mesh.runtime.errors import StateConsistencyError, ValidationError
+from tests.aggregations import begin
 
 MIN = reducer_pb2.AGGREGATION_METHOD_MIN
 MAX = reducer_pb2.AGGREGATION_METHOD_MAX
@@ -34,7 +35,7 @@ numbers = st.lists(st.one_of(finite, st.integers(-(2**53), 2**53)), max_size=30)
 
 
 def fold(method: int, state: object = None, field: str = "") -> Fold:
-    return begin(method, field, state, None, {})  # type: ignore[arg-type]  # its number
+    return begin(method, field, state)
 
 
 def grouped(method: int, values: list[float], cuts: list[int]) -> Fold:
@@ -166,8 +167,8 @@ def test_the_order_lines_of_a_shop_agree_with_pandas(field: str) -> None:
 def test_every_process_has_the_same_result() -> None:
     """R48: whatever PYTHONHASHSEED is."""
     code = (
-        "import json; from onex_mesh.reducer.core.aggregation import begin; "
-        "folds = [begin(method, '', None, None, {}).add([0.1 * i for i in range(99)], 0) "
+        "import json; from tests.aggregations import begin; "
+        "folds = [begin(method).add([0.1 * i for i in range(99)], 0) "
         f"for method in {[int(method) for method in METHODS]}]; "
         "print(json.dumps([[fold.state(), fold.result()] for fold in folds]))"
     )

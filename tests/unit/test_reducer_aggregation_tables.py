@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from onex.v1 import common_pb2, reducer_pb2
 from onex_mesh.reducer.core import ReducerRegistry
-from onex_mesh.reducer.core.aggregation import begin
 from onex_mesh.reducer.core.records import records_of
 from onex_mesh.reducer.core.rows import TableRows
 from onex_mesh.reducer.reduction import Origin, Reductions
 from onex_mesh.reducer.streamed import StreamedReduction
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import ARROW_TYPE, bytes_payload, from_payload, json_payload
+from tests.aggregations import begin
 from tests.unit.test_reducer_aggregation import NOW
 
 SUM = reducer_pb2.AGGREGATION_METHOD_SUM
@@ -61,12 +61,12 @@ def test_doubles_of_a_table_have_the_exact_sum(values: list[float], pieces: list
     records = records_of(payload(table_of(values, pa.float64(), pieces)))
     bounds = [0, *sorted(min(cut, len(values)) for cut in at), len(values)]
     for method in METHODS:
-        rows = begin(method, "value", None, None, {}).add([{"value": value} for value in values], 0)
-        fold = begin(method, "value", None, None, {})
+        rows = begin(method, "value").add([{"value": value} for value in values], 0)
+        fold = begin(method, "value")
         for start, end in itertools.pairwise(bounds):
-            fold = begin(method, "value", fold.state(), None, {}).add(records[start:end], start)
+            fold = begin(method, "value", fold.state()).add(records[start:end], start)
         assert fold.result() == rows.result()
-    assert begin(SUM, "value", None, None, {}).add(records, 0).result() == math.fsum(values)
+    assert begin(SUM, "value").add(records, 0).result() == math.fsum(values)
 
 
 def test_many_doubles_of_a_table_have_the_exact_sum() -> None:
@@ -76,15 +76,15 @@ def test_many_doubles_of_a_table_have_the_exact_sum() -> None:
     wild = [drawn.choice((-1, 1)) * math.ldexp(drawn.random(), drawn.randint(-1074, 1000)) for _ in range(70_000)]
     for values in (like, wild, [*wild, *(-value for value in wild), 5e-324], [1.5e308, -1.5e308, 1.0], [5e-324] * 9):
         rows = TableRows(table_of(values, pa.float64(), [len(values) // 3]))
-        assert begin(SUM, "value", None, None, {}).add(rows, 0).result() == math.fsum(values)
+        assert begin(SUM, "value").add(rows, 0).result() == math.fsum(values)
 
 
 @given(integers, cuts)
 def test_integers_of_a_table_do_not_overflow(values: list[int], pieces: list[int]) -> None:
     """R45, R54: 64 bits are summed without wrapping around, and averaged without rounding on the way."""
     records = records_of(payload(table_of(values, pa.int64(), pieces)))
-    assert begin(SUM, "value", None, None, {}).add(records, 0).result() == sum(values)
-    mean = begin(AVERAGE, "value", None, None, {}).add(records, 0).result()
+    assert begin(SUM, "value").add(records, 0).result() == sum(values)
+    mean = begin(AVERAGE, "value").add(records, 0).result()
     assert mean == (float(Fraction(sum(values), len(values))) if values else None)
 
 
@@ -95,7 +95,7 @@ def test_every_width_of_number_is_summed(kind: pa.DataType) -> None:
     floats = pa.types.is_floating(kind)
     column = pa.array([float(value) for value in values]).cast(kind) if floats else pa.array(values, kind)
     records = TableRows(pa.table({"value": column}))
-    assert begin(SUM, "value", None, None, {}).add(records, 0).result() == sum(values)
+    assert begin(SUM, "value").add(records, 0).result() == sum(values)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_no_number_is_refused_with_its_row(column: pa.Array, text: str) 
     """R36, R37: nulls and NaN, with the number of the row over all chunks."""
     for method in (SUM, AVERAGE):
         with pytest.raises(ValidationError) as caught:
-            begin(method, "value", None, None, {}).add(TableRows(pa.table({"value": column})), 7)
+            begin(method, "value").add(TableRows(pa.table({"value": column})), 7)
         assert caught.value.violations == (("input_data[8].value", text),)
 
 
@@ -123,18 +123,18 @@ def test_a_column_that_is_not_there_or_no_number_is_refused() -> None:
         ("other", "is required and missing"),
     ):
         with pytest.raises(ValidationError) as caught:
-            begin(SUM, field, None, None, {}).add(rows, 0)
+            begin(SUM, field).add(rows, 0)
         assert len(caught.value.violations) == 100
         assert caught.value.violations[0] == (f"input_data[0].{field}", text)
-        assert begin(SUM, field, None, None, {}).add(rows[:0], 0).result() == 0
+        assert begin(SUM, field).add(rows[:0], 0).result() == 0
     with pytest.raises(ValidationError, match="name the field to aggregate"):
-        begin(SUM, "", None, None, {}).add(rows, 0)
+        begin(SUM, "").add(rows, 0)
 
 
 def test_a_count_of_a_field_leaves_out_nulls() -> None:
     """R54: and is 0 of a column that is not there."""
     rows = TableRows(pa.table({"value": ["a", None, "b"]}))
-    counts = [begin(COUNT, field, None, None, {}).add(rows, 0).result() for field in ("", "value", "other")]
+    counts = [begin(COUNT, field).add(rows, 0).result() for field in ("", "value", "other")]
     assert counts == [3, 2, 0]
 
 
@@ -171,9 +171,9 @@ def test_the_order_lines_of_a_shop_agree_with_arrow() -> None:
         pytest.skip("optional: the sample of a shop's orders is not beside the checkout")
     table = pyarrow.csv.read_csv(SAMPLE)
     records = records_of(payload(table))
-    fold = begin(SUM, "Quantity", None, None, {}).add(records, 0)
+    fold = begin(SUM, "Quantity").add(records, 0)
     assert fold.result() == pc.sum(table["Quantity"]).as_py()
-    mean = begin(AVERAGE, "UnitPrice", None, None, {}).add(records, 0).result()
+    mean = begin(AVERAGE, "UnitPrice").add(records, 0).result()
     assert mean == pytest.approx(pc.mean(table["UnitPrice"]).as_py(), rel=1e-12)
-    count = begin(COUNT, "CustomerID", None, None, {}).add(records, 0).result()
+    count = begin(COUNT, "CustomerID").add(records, 0).result()
     assert count == pc.count(table["CustomerID"]).as_py() < len(records)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onex.v1 import workflow_pb2
 from onex_mesh.runtime.errors import ValidationError
-from onex_mesh.runtime.payload import json_payload, levels_of, require_shallow, to_struct, to_value
+from onex_mesh.runtime.payload import from_payload, json_payload, levels_of, require_shallow, to_struct, to_value
 
 nested_values = st.recursive(
     st.none() | st.integers(-9, 9) | st.text(max_size=3),
@@ -71,3 +71,11 @@ def test_a_value_that_contains_itself_is_refused(in_object: bool) -> None:
     inner.append({"again": inner} if in_object else inner)
     with pytest.raises(ValidationError, match="nested too deep"):
         json_payload(inner)
+
+
+def test_fields_are_read_in_the_order_of_their_names() -> None:
+    """R48: protobuf would give them in another order in each process."""
+    value = {"b": 1, "a": {"z": 1, "y": [{"d": 1, "c": 2}]}}
+    read = from_payload(json_payload(value))
+    assert read == value
+    assert repr(read) == "{'a': {'y': [{'c': 2, 'd': 1}], 'z': 1}, 'b': 1}"

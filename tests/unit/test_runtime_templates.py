@@ -146,6 +146,16 @@ def test_every_place_of_a_computation() -> None:
     assert command.compute.input_data == scope().steps["read"]
     assert from_struct(command.compute.algorithm_config.parameters) == {"limit": 10}
     assert command.compute.cache.key == "k-3"
+    compute.inputs["right"].CopyFrom(json_payload("${steps.read.output}"))
+    compute.inputs["limits"].CopyFrom(json_payload({"most": "${params.limit}"}))
+    template = compile_command(action_pb2.Command(compute=compute))
+    assert template.reads == {"read"}
+    inputs = template.resolve(scope()).compute.inputs
+    assert inputs["right"] == scope().steps["read"]
+    assert from_payload(inputs["limits"]) == {"most": 10}
+    compute.inputs["right"].CopyFrom(json_payload(["${steps.}"]))
+    with pytest.raises(ValidationError, match=r"compute\.inputs\.right\[0\]"):
+        compile_command(action_pb2.Command(compute=compute))
 
 
 def test_every_place_of_a_reduction() -> None:
@@ -359,5 +369,42 @@ def test_the_page_names_the_fields_that_there_are(kind: str) -> None:
     assert row is not None
     command = action_pb2.Command()
     getattr(command, kind).SetInParent()
-    named = {f"{kind}.{name}" for name in re.findall(r"`([a-z_.]+)`", row[1])}
+    if kind == "compute":
+        command.compute.inputs["<name>"].SetInParent()
+    named = {f"{kind}.{name}" for name in re.findall(r"`([a-z_.<>]+)`", row[1])}
     assert named == {field.at for field in fields_of(command)}
+
+
+INPUT, ROWS = ("input",), ("steps", "rows", "output")
+
+
+@pytest.mark.parametrize(
+    ("template", "opened"),
+    [
+        ("${steps.rows.output}", set()),
+        ("${input}", set()),
+        ("${steps.rows.output.a}", {ROWS}),
+        ("${steps.rows.output[0]}", {ROWS}),
+        ("${steps.rows}", {ROWS}),
+        ("all: ${steps.rows.output}", {ROWS}),
+        ("${size(steps.rows.output) + input.n}", {ROWS, INPUT}),
+        ("${input.a.output}", {INPUT}),
+        ("${steps.rows.status}", set()),
+        ({"rows": "${steps.rows.output}"}, {ROWS}),
+        ("${params.a}", set()),
+    ],
+)
+def test_what_a_template_looks_into_is_known(template: object, opened: set[tuple[str, ...]]) -> None:
+    """R147: a payload that only passes a whole one on needs no content; everything else does."""
+    command = action_pb2.Command()
+    command.compute.input_data.CopyFrom(json_payload(template))
+    assert compile_command(command).opens == opened
+    assert compile_value(to_value(template)).opens == opened
+
+
+def test_a_struct_takes_contents() -> None:
+    """R147: the parameters of an effect cannot hold a location."""
+    command = action_pb2.Command()
+    command.effect.io_operation_config.parameters.update({"rows": "${steps.rows.output}"})
+    command.effect.io_operation_config.body.CopyFrom(json_payload("${input}"))
+    assert compile_command(command).opens == {ROWS}

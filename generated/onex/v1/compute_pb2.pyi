@@ -230,7 +230,7 @@ class StreamComputeResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[ComputeProgress, _Mapping]] = ..., output: _Optional[_Union[ComputeOutput, _Mapping]] = ...) -> None: ...
 
 class Algorithm(_message.Message):
-    __slots__ = ("algorithm_type", "version", "description", "pure", "chunkable", "input_schema", "parameters_schema", "output_schema")
+    __slots__ = ("algorithm_type", "version", "description", "pure", "chunkable", "input_schema", "parameters_schema", "output_schema", "inputs")
     ALGORITHM_TYPE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +239,7 @@ class Algorithm(_message.Message):
     INPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     algorithm_type: str
     version: str
     description: str
@@ -247,7 +248,18 @@ class Algorithm(_message.Message):
     input_schema: _struct_pb2.Struct
     parameters_schema: _struct_pb2.Struct
     output_schema: _struct_pb2.Struct
-    def __init__(self, algorithm_type: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., pure: _Optional[bool] = ..., chunkable: _Optional[bool] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., parameters_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    inputs: _containers.RepeatedCompositeFieldContainer[AlgorithmInput]
+    def __init__(self, algorithm_type: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., pure: _Optional[bool] = ..., chunkable: _Optional[bool] = ..., input_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., parameters_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., inputs: _Optional[_Iterable[_Union[AlgorithmInput, _Mapping]]] = ...) -> None: ...
+
+class AlgorithmInput(_message.Message):
+    __slots__ = ("name", "required", "schema")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    required: bool
+    schema: _struct_pb2.Struct
+    def __init__(self, name: _Optional[str] = ..., required: _Optional[bool] = ..., schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ListAlgorithmsRequest(_message.Message):
     __slots__ = ()

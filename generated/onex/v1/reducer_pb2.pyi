@@ -152,7 +152,7 @@ class TransactionPart(_message.Message):
     def __init__(self, reduction_config: _Optional[_Union[ReductionConfig, _Mapping]] = ..., fsm_action: _Optional[_Union[FsmAction, _Mapping]] = ..., input_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class TransactionPartOutput(_message.Message):
-    __slots__ = ("aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "error")
+    __slots__ = ("aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "error", "late_data")
     AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
     STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
     REDUCTION_METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +160,7 @@ class TransactionPartOutput(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     BACKUP_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    LATE_DATA_FIELD_NUMBER: _ClassVar[int]
     aggregated_data: _common_pb2.Payload
     state_metadata: StateMetadata
     reduction_metrics: ReductionMetrics
@@ -167,7 +168,8 @@ class TransactionPartOutput(_message.Message):
     state: _common_pb2.Payload
     backup: BackupResult
     error: _common_pb2.OnexError
-    def __init__(self, aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
+    late_data: _common_pb2.Payload
+    def __init__(self, aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., late_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class StreamingConfig(_message.Message):
     __slots__ = ("enabled", "chunk_size")
@@ -296,7 +298,7 @@ class ReductionMetrics(_message.Message):
     def __init__(self, records_processed: _Optional[int] = ..., reduction_ratio: _Optional[float] = ..., state_size: _Optional[int] = ..., execution_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., late_records: _Optional[int] = ..., rows: _Optional[int] = ...) -> None: ...
 
 class ReducerOutput(_message.Message):
-    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "parts", "late_data", "error")
+    __slots__ = ("correlation_id", "aggregated_data", "state_metadata", "reduction_metrics", "intents", "state", "backup", "parts", "late_data", "error", "replayed")
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     AGGREGATED_DATA_FIELD_NUMBER: _ClassVar[int]
     STATE_METADATA_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +309,7 @@ class ReducerOutput(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     LATE_DATA_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     aggregated_data: _common_pb2.Payload
     state_metadata: StateMetadata
@@ -317,7 +320,8 @@ class ReducerOutput(_message.Message):
     parts: _containers.RepeatedCompositeFieldContainer[TransactionPartOutput]
     late_data: _common_pb2.Payload
     error: _common_pb2.OnexError
-    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[TransactionPartOutput, _Mapping]]] = ..., late_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ...) -> None: ...
+    replayed: bool
+    def __init__(self, correlation_id: _Optional[str] = ..., aggregated_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., state_metadata: _Optional[_Union[StateMetadata, _Mapping]] = ..., reduction_metrics: _Optional[_Union[ReductionMetrics, _Mapping]] = ..., intents: _Optional[_Iterable[_Union[_intent_pb2.Intent, _Mapping]]] = ..., state: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., backup: _Optional[_Union[BackupResult, _Mapping]] = ..., parts: _Optional[_Iterable[_Union[TransactionPartOutput, _Mapping]]] = ..., late_data: _Optional[_Union[_common_pb2.Payload, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.OnexError, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
 
 class ExecuteReductionRequest(_message.Message):
     __slots__ = ("contract",)

@@ -13,7 +13,8 @@ from packaging.version import InvalidVersion, Version
 from onex.v1 import workflow_pb2
 from onex_mesh.app.workflows import WorkflowDefinition, register_workflow
 from onex_mesh.compute.core import AlgorithmRegistry
-from onex_mesh.compute.core.algorithm import Function, Merge
+from onex_mesh.compute.core.algorithm import Merge
+from onex_mesh.compute.core.signature import Function
 from onex_mesh.effect.core.compensation import Compensation
 from onex_mesh.effect.core.custom import EffectRegistry, Handler
 from onex_mesh.orchestrator.core.registry import WorkflowRegistry

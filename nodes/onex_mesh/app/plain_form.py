@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from onex.v1 import common_pb2
-from onex_mesh.runtime.payload import JSON_TYPE, Json, from_struct, from_value
+from onex_mesh.runtime.payload import Json, from_struct, from_value
 
 _PAYLOAD_FIELDS = frozenset({"json", "data", "location", "content_type"})
 
@@ -28,9 +28,9 @@ def to_plain(message: Message) -> Json:
         case timestamp_pb2.Timestamp():
             return message.ToJsonString()
         case struct_pb2.Value():
-            return _in_order(from_value(message))
+            return from_value(message)
         case struct_pb2.Struct():
-            return _in_order(from_struct(message))
+            return from_struct(message)
         case common_pb2.Payload():
             return payload_plain(message)
         case _:
@@ -42,7 +42,7 @@ def to_plain(message: Message) -> Json:
 def payload_plain(payload: common_pb2.Payload) -> Json:
     """The JSON that a payload holds; the payload's own form where that is not JSON, or could be taken for that form."""
     if payload.WhichOneof("content") == "json":
-        value = _in_order(from_value(payload.json))
+        value = from_value(payload.json)
         looks_like_form = isinstance(value, dict) and value.keys() <= _PAYLOAD_FIELDS and bool(value)
         return {"json": value} if looks_like_form else value
     form: dict[str, Json] = {}
@@ -53,7 +53,7 @@ def payload_plain(payload: common_pb2.Payload) -> Json:
             form["location"] = to_plain(payload.location)
         case _:
             return None
-    if payload.content_type and payload.content_type != JSON_TYPE:
+    if payload.content_type:
         form["content_type"] = payload.content_type
     return form
 
@@ -78,15 +78,6 @@ def _single(field: FieldDescriptor, value: object) -> Json:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     assert isinstance(value, bool | int | float | str)
-    return value
-
-
-def _in_order(value: Json) -> Json:
-    """The value with the keys of its mappings sorted: protobuf keeps no order, and would show another each time."""
-    if isinstance(value, dict):
-        return {key: _in_order(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_in_order(item) for item in value]
     return value
 
 

@@ -9,11 +9,13 @@ import typer
 
 from onex_mesh.cli.dev_command import dev
 from onex_mesh.cli.mesh_commands import lease, nodes
+from onex_mesh.cli.payload_commands import get as get_payload
+from onex_mesh.cli.payload_commands import put as put_payload
 from onex_mesh.cli.reducer_commands import graph, simulate
 from onex_mesh.cli.replay_command import replay
-from onex_mesh.cli.restore_command import restore
 from onex_mesh.cli.run_command import run, watch
 from onex_mesh.cli.serve_command import serve
+from onex_mesh.cli.state_commands import backups, forget, restore, state, states
 from onex_mesh.cli.workflow_commands import get, history, list_workflows
 
 _HELP = """Durable workflows over four kinds of gRPC node.
@@ -66,16 +68,30 @@ cli.command(rich_help_panel=_WORKFLOWS)(history)
 cli.command(rich_help_panel=_MESH)(nodes)
 cli.command(rich_help_panel=_MESH)(lease)
 
+_payload = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+_payload.command("get")(get_payload)
+_payload.command("put")(put_payload)
+
+
+@_payload.callback()
+def _payload_main() -> None:
+    """Read and write what is too large to travel, in the payload store."""
+
+
+cli.add_typer(_payload, name="payload", rich_help_panel=_WORKFLOWS)
+
 _reducer = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 _reducer.command()(graph)
 _reducer.command()(simulate)
 _reducer.command()(replay)
-_reducer.command()(restore)
+_KEPT = "States that nodes keep"
+for _command in (states, state, forget, backups, restore):
+    _reducer.command(rich_help_panel=_KEPT)(_command)
 
 
 @_reducer.callback()
 def _reducer_main() -> None:
-    """Look at the reducers of an App, without a mesh; restore a state that a node keeps."""
+    """Look at the reducers of an App, without a mesh, and at the states that nodes keep."""
 
 
 cli.add_typer(_reducer, name="reducer", rich_help_panel="Develop")

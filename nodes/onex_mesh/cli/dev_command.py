@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -72,10 +74,17 @@ def dev(
         targets=targets,
         counts={"orchestrator": orchestrators},
         standard_ports=not free_ports,
-        settings={"ONEX_DEVELOPMENT": "true"},
+        settings={"ONEX_DEVELOPMENT": "true", **_payload_store(data_dir)},
     )
     with DataDir(data_dir, fresh=fresh):
         return run_async(_Dev(options, ready_file, reload=reload, logs=logs).run())
+
+
+def _payload_store(data_dir: Path) -> dict[str, str]:
+    """A payload store beside etcd's data, unless one is configured or what it takes is not installed."""
+    if os.environ.get("ONEX_PAYLOAD_STORE") or importlib.util.find_spec("fsspec") is None:
+        return {}
+    return {"ONEX_PAYLOAD_STORE": f"file://{data_dir.resolve()}/payloads"}
 
 
 class _Dev:

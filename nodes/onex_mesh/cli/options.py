@@ -57,6 +57,15 @@ ReadyFileOption = Annotated[
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Longest time for a call.")]
 OutputOption = Annotated[OutputForm, typer.Option("--output", "-o", help="What to write to stdout.")]
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--payload-store",
+        envvar="ONEX_PAYLOAD_STORE",
+        metavar="URL",
+        help="The payload store of the nodes: file:///folder, s3://bucket/prefix or memory://folder.",
+    ),
+]
 WorkflowIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the workflow.", show_default=False)]
 
 READY_FILE_DEFAULT = DEFAULT_PATH

@@ -24,6 +24,7 @@ from onex_mesh.cli.options import (
     EtcdOption,
     NamespaceOption,
     ReadyFileOption,
+    StoreOption,
     TimeoutOption,
     mesh_address,
 )
@@ -34,6 +35,8 @@ from onex_mesh.reducer.core import ReducerRegistry
 from onex_mesh.runtime.document import read_document
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.payload_store import FsspecPayloads
+from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.runtime.violations import Violations
 from onex_mesh.testing.replay import Replayed
 from onex_mesh.testing.replay import replay as replayed_history
@@ -57,6 +60,7 @@ def replay(
     ] = None,
     app: AppOption = "",
     app_dir: AppDirOption = Path(),
+    store: StoreOption = "",
     timeout_s: TimeoutOption = 30.0,
     address: AddressOption = "",
     etcd: EtcdOption = "",
@@ -67,7 +71,8 @@ def replay(
 
     The check before a deploy; nothing is executed. A line of JSON a difference goes to stdout. Ends with 0 where all is
     the same, with 1 where a state or an intent differs, or an action is refused now or no longer, and with 2 where a
-    history cannot be read; the others are replayed all the same.
+    history cannot be read; the others are replayed all the same. Where inputs or states lie in the payload store, it
+    has to be named.
 
     Examples:
 
@@ -84,11 +89,12 @@ def replay(
     if not workflow_ids and not histories:
         raise ValidationError("give workflow ids, or --history PATH")
     reducers = load_app(app, directory=app_dir).reducers
-    rows = [_from_file(path, reducers) for path in _files(histories or [])]
+    payloads = Payloads(FsspecPayloads(store) if store else None)
+    rows = [_from_file(path, reducers, payloads) for path in _files(histories or [])]
     if workflow_ids:
         where = mesh_address(address, etcd, namespace, ready_file)
         for each, commits in run_async(_fetched(where, workflow_ids, timeout_s)):
-            rows.append(_replayed(each, commits, reducers))
+            rows.append(_replayed(each, commits, reducers, payloads))
     for row in rows:
         for difference in row.differences:
             typer.echo(json.dumps(difference, ensure_ascii=False))
@@ -129,17 +135,17 @@ def _files(given: list[str]) -> Iterator[Path]:
                 yield each
 
 
-def _from_file(path: Path, reducers: ReducerRegistry) -> _Row:
+def _from_file(path: Path, reducers: ReducerRegistry, payloads: Payloads) -> _Row:
     try:
         commits = _history_file(path)
     except ValidationError as error:
         return _Row(str(path), error=error.message)
-    return _replayed(str(path), commits, reducers)
+    return _replayed(str(path), commits, reducers, payloads)
 
 
-def _replayed(source: str, commits: list[workflow_pb2.Commit], reducers: ReducerRegistry) -> _Row:
+def _replayed(source: str, commits: list[workflow_pb2.Commit], reducers: ReducerRegistry, payloads: Payloads) -> _Row:
     try:
-        found: Replayed = run_async(replayed_history(commits, reducers))
+        found: Replayed = run_async(replayed_history(commits, reducers, payloads))
     except ValidationError as error:
         return _Row(source, error=f"{source}: {error.message}")
     rows: list[dict[str, Json]] = []

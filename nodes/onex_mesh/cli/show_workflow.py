@@ -9,7 +9,7 @@ from onex_mesh.app.plain_form import payload_plain
 from onex_mesh.cli import exit_codes
 from onex_mesh.cli.console import notes, print_facts, print_json, print_table
 from onex_mesh.cli.options import OutputForm
-from onex_mesh.cli.workflow_view import duration_text, result_plain, status_name, steps_table, time_text
+from onex_mesh.cli.workflow_view import duration_text, location_text, result_plain, status_name, steps_table, time_text
 
 _FAILED = frozenset({workflow_pb2.WORKFLOW_STATUS_ABORTED, workflow_pb2.WORKFLOW_STATUS_CANCELLED})
 
@@ -49,7 +49,8 @@ def show_tables(workflow: workflow_pb2.Workflow, result: workflow_pb2.Orchestrat
         facts.append(("took", duration_text(result.total_execution_time)))
     facts += [(f"state {key!r}", workflow.fsm_states[key]) for key in sorted(workflow.fsm_states)]
     if result.HasField("output"):
-        facts.append(("output", json.dumps(payload_plain(result.output), ensure_ascii=False)))
+        shown = location_text(result.output) or json.dumps(payload_plain(result.output), ensure_ascii=False)
+        facts.append(("output", shown))
     if workflow.HasField("error"):
         facts.append(("error", f"{workflow.error.reason}: {workflow.error.message}"))
     print_facts([*facts, ("", "")])

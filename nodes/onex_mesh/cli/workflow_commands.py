@@ -26,7 +26,7 @@ from onex_mesh.cli.options import (
 )
 from onex_mesh.cli.shield import run_async, shielded
 from onex_mesh.cli.show_workflow import show_tables
-from onex_mesh.cli.workflow_view import status_name, step_status_name, time_text
+from onex_mesh.cli.workflow_view import location_text, status_name, step_status_name, time_text
 from onex_mesh.runtime.payload import Json
 
 _PAGE = 200
@@ -173,7 +173,7 @@ def history(
                 str(commit.epoch),
                 status_text(status_name(commit.state.status)),
                 "\n".join(_action_text(record.action) for record in commit.actions),
-                "\n".join(f"{result.step_id} {step_status_name(result.status)}" for result in commit.results),
+                "\n".join(_result_text(result) for result in commit.results),
                 "\n".join(intent.target for intent in commit.intents),
                 commit.holder,
                 str(commit.fencing_token or ""),
@@ -189,6 +189,12 @@ def history(
 def _action_text(action: action_pb2.Action) -> str:
     name = action_pb2.ActionType.Name(action.action_type).removeprefix("ACTION_TYPE_")
     return f"{name} {action.step_id}" if action.step_id else name
+
+
+def _result_text(result: workflow_pb2.StepResult) -> str:
+    text = f"{result.step_id} {step_status_name(result.status)}"
+    stored = location_text(result.result)
+    return f"{text}: {stored}" if stored else text
 
 
 async def whole_history(

@@ -76,6 +76,21 @@ def result_plain(workflow: workflow_pb2.Workflow, result: workflow_pb2.Orchestra
     return plain
 
 
+def size_text(size_bytes: int) -> str:
+    """A size for people: "812 bytes", "1.2 MiB"."""
+    if size_bytes < 1024:
+        return f"{size_bytes} bytes"
+    kib = size_bytes / 1024
+    return f"{kib:.1f} KiB" if kib < 1024 else f"{kib / 1024:.1f} MiB"
+
+
+def location_text(payload: common_pb2.Payload) -> str:
+    """A payload that lies in the payload store, for people; empty for any other."""
+    if not payload.HasField("location"):
+        return ""
+    return f"{size_text(payload.location.size_bytes)} of {payload.content_type} at {payload.location.uri}"
+
+
 def steps_table(workflow: workflow_pb2.Workflow, results: dict[str, workflow_pb2.StepResult]) -> Table:
     """The steps of a workflow: where each stands, and what is known of its result."""
     grid = table("step", "node", "status", "attempts", "time", "executed by", "")
@@ -94,10 +109,13 @@ def steps_table(workflow: workflow_pb2.Workflow, results: dict[str, workflow_pb2
 
 
 def step_remark(result: workflow_pb2.StepResult) -> str:
-    """What else there is to say about a step's result: its error, its FSM transition, its intents."""
+    """What else there is to say about a step's result: where it lies, its error, its FSM transition, its intents."""
     if result.HasField("error"):
         return f"{result.error.reason}: {result.error.message}"
     remarks: list[str] = []
+    stored = location_text(result.result)
+    if stored:
+        remarks.append(stored)
     change = result.state_metadata
     if change.new_state:
         remarks.append(f"{change.previous_state or '?'} → {change.new_state}")

@@ -9,50 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from onex.v1 import compute_pb2
+from onex_mesh.compute.chunk_runs import ChunkRuns
 from onex_mesh.compute.core import chunks
 from onex_mesh.compute.core.algorithm import Algorithm, MergeStrategy
 from onex_mesh.compute.core.computation import Task, finished, prepared, run
-from onex_mesh.compute.core.context import ComputeContext
+from onex_mesh.compute.core.context import ComputeContext, cancelled
 from onex_mesh.compute.core.errors import failure_of
+from onex_mesh.compute.core.needs import Appetite
 from onex_mesh.compute.core.output import size_of
+from onex_mesh.compute.core.received import Received
 from onex_mesh.compute.core.results import ResultCache
-from onex_mesh.compute.core.tables import is_table
 from onex_mesh.compute.core.timing import INLINE_BYTES_MAX, RunTimes
-from onex_mesh.compute.core.travel import opened, run_sealed, sealed_task
-from onex_mesh.compute.ports import (
-    Algorithms,
-    PerformanceMonitor,
-    Progress,
-    Step,
-    WorkerDiedError,
-    WorkerMemoryError,
-    Workers,
-)
-from onex_mesh.runtime.errors import (
-    ActionExpiredError,
-    ComputeFailedError,
-    OnexError,
-    PayloadTooLargeError,
-    ValidationError,
-)
+from onex_mesh.compute.memory import NodeMemory
+from onex_mesh.compute.ports import Algorithms, PerformanceMonitor, Progress, Step, Workers
+from onex_mesh.runtime.errors import OnexError, PayloadTooLargeError, ValidationError
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-_DEADLINE_GRACE_S = 0.25
-"""An algorithm that asks its context ends itself within this time after its deadline; then its worker is ended."""
-
 _THREADS = compute_pb2.EXECUTOR_KIND_THREADS
-_DASK = compute_pb2.EXECUTOR_KIND_DASK
 _STRATEGIES = {
     compute_pb2.MERGE_STRATEGY_UNSPECIFIED: None,
     compute_pb2.MERGE_STRATEGY_CONCATENATE: MergeStrategy.CONCATENATE,
@@ -75,6 +59,7 @@ class ComputeEngine:
         self._workers = workers
         self._monitor = monitor or RunTimes()
         self._results = ResultCache()
+        self._memory = NodeMemory(workers)
 
     async def execute(
         self,
@@ -83,6 +68,7 @@ class ComputeEngine:
         correlation_id: str,
         deadline: float | None = None,
         progress: Progress | None = None,
+        output: compute_pb2.ComputeOutput | None = None,
     ) -> compute_pb2.ComputeOutput:
         """Runs one computation.
 
@@ -91,6 +77,8 @@ class ComputeEngine:
             correlation_id: The request.
             deadline: When nobody waits for the result any more, on the monotonic clock.
             progress: Is told about each chunk.
+            output: The message to fill, such as that of a response: a large one need not be copied into it. Default: a
+                new one.
 
         Raises:
             AlgorithmNotFoundError: There is no such algorithm (R41).
@@ -99,11 +87,12 @@ class ComputeEngine:
         """
         began = time.monotonic()
         context = ComputeContext(correlation_id=correlation_id, deadline=deadline)
+        output = compute_pb2.ComputeOutput() if output is None else output
         try:
-            output = await self._output(contract, context, progress or _nobody)
+            await self._fill(output, contract, context, progress or _nobody)
         except asyncio.CancelledError:
             # What runs in a thread cannot be stopped from outside; an algorithm that asks its context is told.
-            context.cancellation.requested = True
+            context.cancellation.request(cancelled)
             raise
         except OnexError as error:
             log.info(
@@ -118,97 +107,99 @@ class ComputeEngine:
         output.performance_metrics.execution_time.CopyFrom(_duration(time.monotonic() - began))
         return output
 
-    async def _output(
-        self, contract: compute_pb2.ComputeContract, context: ComputeContext, progress: Progress
-    ) -> compute_pb2.ComputeOutput:
+    async def _fill(
+        self,
+        output: compute_pb2.ComputeOutput,
+        contract: compute_pb2.ComputeContract,
+        context: ComputeContext,
+        progress: Progress,
+    ) -> None:
         config = contract.algorithm_config
         if not config.algorithm_type:
             text = "is required and missing"
             raise ValidationError(
                 f"algorithm_config.algorithm_type {text}", violations=(("algorithm_config.algorithm_type", text),)
             )
-        if contract.inputs:
-            raise ValidationError("inputs: is not built yet", violations=(("inputs", "is not built yet"),))
         algorithm = self._algorithms.get(config.algorithm_type, config.version)
-        self._check_size(contract)
         key = self._results.key(contract, algorithm)
-        output = self._results.get(key)
-        if output is not None:
+        kept = self._results.get(key)
+        if kept is not None:
+            output.CopyFrom(kept)
             output.correlation_id = context.correlation_id
-            return output
-        if contract.HasField("parallel_config"):
-            output = await self._parallel(contract, algorithm, context, progress)
-        else:
-            output = await self._sequential(contract, algorithm, context, progress)
+            return
+        inputs = {name: Received(contract.inputs[name]) for name in sorted(contract.inputs)}
+        call = _Call(contract, algorithm, context, Received(contract.input_data), inputs, output)
+        self._check_size(call.size_bytes)
+        await (self._parallel if contract.HasField("parallel_config") else self._sequential)(call, progress)
         self._results.put(key, contract, output)
-        return output
 
-    def _check_size(self, contract: compute_pb2.ComputeContract) -> None:
+    def _check_size(self, size_bytes: int) -> None:
         """Refuses input that does not fit into the memory of a task together with a result of its size."""
-        size_bytes, bytes_max = contract.input_data.ByteSize(), self._workers.memory_bytes_max
+        bytes_max = self._workers.memory_bytes_max
         if size_bytes * 2 > bytes_max:
             raise PayloadTooLargeError(
-                f"input_data has {size_bytes} bytes; with a result of that size it does not fit into the"
+                f"the input has {size_bytes} bytes; with a result of that size it does not fit into the"
                 f" {bytes_max} bytes of a task"
             )
 
-    async def _sequential(
-        self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
-    ) -> compute_pb2.ComputeOutput:
-        size_bytes = contract.input_data.ByteSize()
+    async def _sequential(self, call: _Call, progress: Progress) -> None:
+        algorithm, size_bytes = call.algorithm, call.size_bytes
 
-        def whole(_: object) -> tuple[compute_pb2.ComputeOutput, float, int]:
+        def whole() -> tuple[float, int]:
             began = time.perf_counter()
-            task = prepared(contract, algorithm, context)
-            result = run(task)
-            output = finished(contract, algorithm, result, context.correlation_id)
+            task = call.prepared()
+            rows = size_of(task.data)
+            results = [run(task)]
+            # What the result does not need of the input is let go before it is encoded.
+            del task
+            call.finish(results)
             # Measured where it runs: waiting for a free thread says nothing about the algorithm.
-            return output, time.perf_counter() - began, size_of(task.data)
+            return time.perf_counter() - began, rows
 
         progress(Step(0, 1))
         if self._monitor.is_quick(algorithm.name, algorithm.version, size_bytes):
-            output, seconds, rows = whole(None)
+            seconds, rows = whole()
         else:
-            output, seconds, rows = await self._workers.run(_THREADS, whole, None, repeatable=False)
+            async with self._memory.held(call.appetite, call.context, in_threads=True):
+                seconds, rows = await self._workers.in_thread(whole)
         self._monitor.ran(algorithm.name, algorithm.version, size_bytes, seconds)
         progress(Step(1, 1, rows, rows))
-        return output
 
-    async def _parallel(
-        self, contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext, progress: Progress
-    ) -> compute_pb2.ComputeOutput:
+    async def _parallel(self, call: _Call, progress: Progress) -> None:
         """Runs chunks at the same time and merges their results (R33–R35, R153).
 
         How the data is cut is for the contract to say and not for the node, lest another node rounds otherwise.
         """
-        config = contract.parallel_config
-        strategy = _strategy(algorithm, config)
-        is_large = contract.input_data.ByteSize() > INLINE_BYTES_MAX
-        task = await self._here_or_in_thread(is_large, lambda: prepared(contract, algorithm, context))
-        pieces = chunks.cut(task.data, config.worker_count)
-        tasks = [replace(task, data=piece.data, context=replace(context, offset=piece.offset)) for piece in pieces]
+        config = call.contract.parallel_config
+        strategy = _strategy(call.algorithm, config)
         kind = config.executor or _THREADS
-        partials = await self._on_workers(kind, tasks, progress)
-        result = await self._merged(kind, strategy, task, partials, is_large)
-        output = await self._here_or_in_thread(
-            is_large, lambda: finished(contract, algorithm, result, context.correlation_id)
-        )
-        output.performance_metrics.worker_count = min(len(pieces), self._workers.count)
-        return output
+        runs = ChunkRuns(self._workers, kind)
+        async with self._memory.held(call.appetite, call.context, in_threads=kind == _THREADS):
+            task = await self._here_or_in_thread(call, call.prepared)
+            tasks = [
+                replace(task, data=piece.data, context=replace(call.context, offset=piece.offset, is_chunk=True))
+                for piece in chunks.cut(task.data, config.worker_count)
+            ]
+            count = len(tasks)
+            # What the results do not need of the input is let go with its tasks.
+            task = replace(task, data=None)
+            partials = await runs.results(tasks, progress)
+            tasks.clear()
+            results = [await self._merged(call, runs, strategy, task, partials)]
+            partials.clear()
+            await self._here_or_in_thread(call, lambda: call.finish(results))
+        metrics = call.output.performance_metrics
+        metrics.worker_count = min(count, self._workers.count)
+        metrics.peak_memory_bytes, metrics.spilled_bytes = runs.peak_bytes, runs.spilled_bytes
 
     async def _merged(
-        self,
-        kind: compute_pb2.ExecutorKind,
-        strategy: MergeStrategy,
-        task: Task,
-        partials: Sequence[object],
-        is_large: bool,
+        self, call: _Call, runs: ChunkRuns, strategy: MergeStrategy, task: Task, partials: Sequence[object]
     ) -> object:
         if strategy is MergeStrategy.CONCATENATE:
             return chunks.concatenated(partials)
         if strategy is MergeStrategy.REDUCE:
             plain = [task.algorithm.output.write(partial) for partial in partials]
-            return (await self._on_workers(kind, [replace(task, data=plain)], _nobody))[0]
+            return (await runs.results([replace(task, data=plain)], _nobody))[0]
 
         def merge() -> object:
             try:
@@ -218,70 +209,51 @@ class ComputeEngine:
             except Exception as error:
                 raise failure_of(error, task.algorithm.merge_function, task.algorithm.name) from error
 
-        return await self._here_or_in_thread(is_large, merge)
+        return await self._here_or_in_thread(call, merge)
 
-    async def _on_workers(
-        self, kind: compute_pb2.ExecutorKind, tasks: Sequence[Task], progress: Progress
-    ) -> list[object]:
-        """The results of tasks, in their order; the first failure ends the wait for the others."""
-        sizes = [size_of(task.data) for task in tasks]
-        done = rows_done = 0
-        progress(Step(0, len(tasks), 0, sum(sizes)))
-
-        async def one(task: Task, size: int) -> object:
-            nonlocal done, rows_done
-            result = await self._one(kind, task)
-            done, rows_done = done + 1, rows_done + size
-            progress(Step(done, len(tasks), rows_done, sum(sizes)))
-            return result
-
-        running = [asyncio.ensure_future(one(task, size)) for task, size in zip(tasks, sizes, strict=True)]
-        try:
-            return list(await asyncio.gather(*running))
-        finally:
-            for entry in running:
-                entry.cancel()
-
-    async def _one(self, kind: compute_pb2.ExecutorKind, task: Task) -> object:
-        name = task.algorithm.name
-        try:
-            async with asyncio.timeout(_seconds_left(task.context)):
-                return await self._sent(kind, task)
-        except TimeoutError as error:
-            raise ActionExpiredError("the computation did not end before its deadline") from error
-        except OnexError:
-            raise
-        except WorkerDiedError as error:
-            raise ComputeFailedError(
-                f"a worker died while it ran the algorithm {name!r}", error_context={"algorithm_type": name}
-            ) from error
-        except WorkerMemoryError as error:
-            raise ComputeFailedError(
-                f"the algorithm {name!r} was ended: its worker needed more than {error.bytes_max} bytes of memory",
-                error_context={"algorithm_type": name, "memory_bytes_max": str(error.bytes_max)},
-            ) from error
-        except Exception as error:
-            # `run` turns what the algorithm raises into an error of the mesh: this is the way there or back.
-            raise ComputeFailedError(
-                f"the algorithm {name!r}, its data or its result cannot be sent to another process: {error}",
-                error_context={"algorithm_type": name, "error_type": type(error).__name__},
-            ) from error
-
-    async def _sent(self, kind: compute_pb2.ExecutorKind, task: Task) -> object:
-        """The result of a task that runs where its data must travel to, or not."""
-        repeatable = task.algorithm.pure
-        if kind == _THREADS:
-            return await self._workers.run(kind, run, task, repeatable=repeatable)
-        if kind == _DASK:
-            # The clock of another machine counts from elsewhere: the deadline is kept here.
-            task = replace(task, context=replace(task.context, deadline=None))
-        travelling = await asyncio.to_thread(sealed_task, task) if is_table(task.data) else task
-        return opened(await self._workers.run(kind, run_sealed, travelling, repeatable=repeatable))
-
-    async def _here_or_in_thread(self, is_large: bool, function: Callable[[], T]) -> T:
-        if not is_large:
+    async def _here_or_in_thread(self, call: _Call, function: Callable[[], T]) -> T:
+        if call.size_bytes <= INLINE_BYTES_MAX:
             return function()
-        return await self._workers.run(_THREADS, lambda _: function(), None, repeatable=False)
+        return await self._workers.in_thread(function)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One computation under way.
+
+    Attributes:
+        contract: What to compute.
+        algorithm: With what.
+        context: What the algorithm is told.
+        received: The data to work on.
+        inputs: Further inputs, by name.
+        output: The message to fill.
+    """
+
+    contract: compute_pb2.ComputeContract
+    algorithm: Algorithm
+    context: ComputeContext
+    received: Received
+    inputs: Mapping[str, Received]
+    output: compute_pb2.ComputeOutput
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all that it works on comes to."""
+        return self.received.size_bytes + sum(received.size_bytes for received in self.inputs.values())
+
+    @property
+    def appetite(self) -> Appetite:
+        """What is known beforehand of the memory that it needs."""
+        return Appetite(self.algorithm.name, self.algorithm.version, self.size_bytes)
+
+    def prepared(self) -> Task:
+        """See `prepared`."""
+        return prepared(self.contract, self.algorithm, self.context, self.received, self.inputs)
+
+    def finish(self, results: list[object]) -> None:
+        """Fills the output with a result, which is taken out of the list, lest the caller holds on to it."""
+        finished(self.contract, self.algorithm, results.pop(), self.context.correlation_id, self.output)
 
 
 def _strategy(algorithm: Algorithm, config: compute_pb2.ParallelConfig) -> MergeStrategy:
@@ -296,13 +268,6 @@ def _strategy(algorithm: Algorithm, config: compute_pb2.ParallelConfig) -> Merge
             f"parallel_config.merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),)
         )
     return chunks.strategy_of(algorithm, _STRATEGIES[config.merge_strategy])
-
-
-def _seconds_left(context: ComputeContext) -> float | None:
-    """How long a worker may take; None for any time."""
-    if context.deadline is None:
-        return None
-    return context.deadline - time.monotonic() + _DEADLINE_GRACE_S
 
 
 def _nobody(step: Step) -> None:

@@ -12,6 +12,7 @@ from onex_mesh.compute.core.builtin import with_builtins
 from onex_mesh.compute.core.registry import AlgorithmRegistry
 from onex_mesh.compute.engine import ComputeEngine
 from onex_mesh.compute.servicer import ComputeExecutor, ComputeServicer
+from onex_mesh.runtime.errors import InternalError
 from onex_mesh.runtime.mesh import Mesh
 
 
@@ -44,6 +45,7 @@ class ComputeNode:
         self._registry = with_builtins(registry)
         self._workers = LocalWorkers(workers, memory_bytes_max, dask_scheduler)
         self._engine = ComputeEngine(self._registry, self._workers)
+        self._mesh: Mesh | None = None
 
     def capabilities(self) -> Sequence[str]:
         """Its algorithms."""
@@ -55,10 +57,13 @@ class ComputeNode:
 
     async def start(self, mesh: Mesh) -> None:
         """Workers start with their first use."""
+        self._mesh = mesh
 
     def add_services(self, server: grpc.aio.Server) -> Sequence[str]:
-        """Adds ComputeService."""
-        servicer = ComputeServicer(self._engine, self._registry)
+        """Adds ComputeService; called once it is started."""
+        if self._mesh is None:
+            raise InternalError("the node is not started")
+        servicer = ComputeServicer(self._engine, self._registry, self._mesh.payloads)
         compute_pb2_grpc.add_ComputeServiceServicer_to_server(servicer, server)
         return ["onex.v1.ComputeService"]
 

@@ -8,9 +8,10 @@ from typing import Protocol, TypeVar
 
 from onex.v1 import compute_pb2
 from onex_mesh.compute.core.algorithm import Algorithm
+from onex_mesh.compute.core.computation import Task
+from onex_mesh.compute.core.tables import Table
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,19 @@ class PerformanceMonitor(Protocol):
         """Takes note of a run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task that was run.
+
+    Attributes:
+        result: What the algorithm returned.
+        peak_bytes: Most memory of the worker process meanwhile; 0 where no process of its own ran it.
+    """
+
+    result: object
+    peak_bytes: int = 0
+
+
 class Workers(Protocol):
     """Threads, processes and perhaps a cluster; implemented by `LocalWorkers`."""
 
@@ -88,22 +102,37 @@ class Workers(Protocol):
     def memory_bytes_max(self) -> int:
         """Most memory of a task."""
 
-    async def run(
-        self, kind: compute_pb2.ExecutorKind, function: Callable[[T], R], argument: T, *, repeatable: bool
-    ) -> R:
-        """Calls a function on a worker. Cancelling it ends a worker process, and takes back what waits in a cluster.
+    @property
+    def busy_threads(self) -> int:
+        """How many threads are at something, also if nobody waits for it any more."""
+
+    def held_bytes(self) -> int:
+        """Memory of the node."""
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Calls a function in a thread of the node."""
+
+    async def run(self, kind: compute_pb2.ExecutorKind, task: Task) -> Done:
+        """Runs a task on a worker. Cancelling it ends a worker process, takes back what waits in a cluster, and is seen
+        by what runs there if it asks its context.
 
         Args:
             kind: What kind of worker.
-            function: What to call; for processes, importable by its name.
-            argument: What with; for processes, something that pickle takes.
-            repeatable: Whether it may be called again if the worker died.
+            task: The task; for processes and a cluster, its function is importable by its name.
 
         Raises:
-            ValidationError: The node has no such workers.
+            OnexError: See `onex_mesh.compute.core.computation.run`.
+            ValidationError: The node has no such workers, or they must not have this task.
             WorkerDiedError: The worker died while it was at it.
             WorkerMemoryError: It was ended, for it needed too much memory.
             DependencyResolutionError: The cluster is not there, or was lost.
+        """
+
+    async def spilled(self, table: Table) -> Table:
+        """The same table on disk, as far as memory is needed for other things.
+
+        Raises:
+            OSError: It cannot be written.
         """
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from onex_mesh.compute.ports import Algorithms, Step
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.payload import to_struct
+from onex_mesh.runtime.payloads import Payloads
 
 PROGRESS_S = 1.0
 """A long computation is heard of at least this often."""
@@ -33,43 +34,55 @@ class ComputeExecutor:
         Raises:
             OnexError: It is refused or failed.
         """
-        output = await self._engine.execute(
+        step = action_pb2.StepOutput()
+        await self._engine.execute(
             command.compute,
             correlation_id=command.compute.correlation_id or context.correlation_id,
             deadline=context.deadline,
+            output=step.compute,
         )
-        return action_pb2.StepOutput(compute=output)
+        return step
 
 
 class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
     """See the module."""
 
-    def __init__(self, engine: ComputeEngine, algorithms: Algorithms) -> None:
+    def __init__(self, engine: ComputeEngine, algorithms: Algorithms, payloads: Payloads) -> None:
         self._engine = engine
         self._algorithms = algorithms
+        self._payloads = payloads
         self._process = psutil.Process()
 
     async def ExecuteCompute(
         self, request: compute_pb2.ExecuteComputeRequest, context: CallContext
     ) -> compute_pb2.ExecuteComputeResponse:
         """Runs one computation (R29)."""
-        output = await self._engine.execute(
-            request.contract, correlation_id=request.contract.correlation_id, deadline=_deadline(context)
+        contract = await self._payloads.fetched(request.contract)
+        response = compute_pb2.ExecuteComputeResponse()
+        await self._engine.execute(
+            contract,
+            correlation_id=contract.correlation_id,
+            deadline=_deadline(context),
+            output=response.output,
         )
-        return compute_pb2.ExecuteComputeResponse(output=output)
+        await self._payloads.fit_answer(response.output)
+        return response
 
     async def StreamCompute(
         self, request: compute_pb2.StreamComputeRequest, context: CallContext
     ) -> AsyncIterator[compute_pb2.StreamComputeResponse]:
         """Runs one computation and streams its progress, then its output (R43)."""
         began = time.monotonic()
+        contract = await self._payloads.fetched(request.contract)
         steps: asyncio.Queue[Step | None] = asyncio.Queue()
+        last = compute_pb2.StreamComputeResponse()
         work = asyncio.create_task(
             self._engine.execute(
-                request.contract,
-                correlation_id=request.contract.correlation_id,
+                contract,
+                correlation_id=contract.correlation_id,
                 deadline=_deadline(context),
                 progress=steps.put_nowait,
+                output=last.output,
             )
         )
         work.add_done_callback(lambda _: steps.put_nowait(None))
@@ -84,7 +97,9 @@ class ComputeServicer(compute_pb2_grpc.ComputeServiceServicer):
                 if step is None:
                     break
                 yield compute_pb2.StreamComputeResponse(progress=self._progress(step, time.monotonic() - began))
-            yield compute_pb2.StreamComputeResponse(output=await work)
+            await work
+            await self._payloads.fit_answer(last.output)
+            yield last
         finally:
             work.cancel()
 
@@ -125,6 +140,9 @@ def _described(algorithm: Algorithm) -> compute_pb2.Algorithm:
     ):
         if schema is not None:
             message.CopyFrom(to_struct(schema))
+    for one in algorithm.inputs:
+        schema = one.form.schema()
+        row.inputs.add(name=one.name, required=one.required, schema=None if schema is None else to_struct(schema))
     return row
 
 

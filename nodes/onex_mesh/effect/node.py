@@ -36,6 +36,7 @@ from onex_mesh.effect.subscribing import NoWorkflows, SubscribingParts, Subscrip
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.channels import Channels
 from onex_mesh.runtime.mesh import Mesh
+from onex_mesh.runtime.payloads import Payloads
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class _Running:
     roster: Roster
     subscriptions: Subscriptions
     app_lanes: dict[str, Lane]
+    payloads: Payloads
     reloading: Reloading | None
     closers: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
@@ -149,7 +151,12 @@ class EffectNode:
         running = self._require_running()
         effect_pb2_grpc.add_EffectServiceServicer_to_server(
             EffectServicer(
-                self._executor, running.roster.lanes, running.app_lanes, running.health, running.subscriptions.listing
+                self._executor,
+                running.roster.lanes,
+                running.app_lanes,
+                running.health,
+                running.subscriptions.listing,
+                running.payloads,
             ),
             server,
         )
@@ -203,7 +210,7 @@ class EffectNode:
     def _wired(self, mesh: Mesh, roster: Roster, audit: AuditFile, subscriptions: Subscriptions) -> _Running:
         """Everything that stands around the open targets."""
         app_lanes = {effect.name: open_app_lane(effect) for effect in self._registry}
-        claims = Claims(EtcdLedger(mesh), EtcdFence(mesh))
+        claims = Claims(EtcdLedger(mesh), EtcdFence(mesh), mesh.payloads if mesh.payloads.is_configured else None)
         engine = EffectEngine(
             EngineParts(
                 lanes=roster.lanes,
@@ -234,7 +241,7 @@ class EffectNode:
         health = HealthChecks(
             roster.lanes, audit.check, more=lambda: None if reloading is None else reloading.finding()
         )
-        return _Running(engine, claims, audit, health, roster, subscriptions, app_lanes, reloading)
+        return _Running(engine, claims, audit, health, roster, subscriptions, app_lanes, mesh.payloads, reloading)
 
     def _require_running(self) -> _Running:
         if self._running is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from onex.v1 import common_pb2
 from onex_mesh.effect.core.request import EffectContext, EffectPlan, EffectRequest
 from onex_mesh.effect.core.targets import TargetConfig
 
@@ -73,6 +74,26 @@ class EffectLedger(Protocol):
 
     async def abandon(self, claim: LedgerClaim) -> None:
         """Gives the key back without a result."""
+
+
+class LargeResults(Protocol):
+    """Keeps results that are too large for the ledger."""
+
+    async def keep_for_sure(self, payload: common_pb2.Payload) -> common_pb2.Payload:
+        """The location of a result; where the store is away, its content follows when it is back.
+
+        Raises:
+            DependencyResolutionError: The store is away, and too much waits for it.
+            PayloadTooLargeError: It is larger than the store takes.
+        """
+
+    async def fetch(self, payload: common_pb2.Payload, at: str) -> common_pb2.Payload:
+        """The content of a location; `at` names it in errors.
+
+        Raises:
+            DependencyResolutionError: The store is away.
+            ValidationError: It is not there, or something else is.
+        """
 
 
 class Fence(Protocol):

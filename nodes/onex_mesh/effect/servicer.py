@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from itertools import chain
 
-from onex.v1 import effect_pb2, effect_pb2_grpc
+from onex.v1 import common_pb2, effect_pb2, effect_pb2_grpc, intent_pb2
 from onex_mesh.effect.core.health import HealthChecks
 from onex_mesh.effect.core.lane import Lane
 from onex_mesh.effect.core.request import EffectContext
@@ -16,6 +16,8 @@ from onex_mesh.effect.listing import listed, listed_subscription
 from onex_mesh.effect.subscribing import KIND as SUBSCRIPTION
 from onex_mesh.effect.subscribing import Listed
 from onex_mesh.runtime.call import CallContext
+from onex_mesh.runtime.errors import OnexError, to_proto
+from onex_mesh.runtime.payloads import Payloads
 
 
 class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
@@ -28,18 +30,22 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         app_lanes: Mapping[str, Lane],
         health: HealthChecks,
         subscriptions: Callable[[], Sequence[Listed]],
+        payloads: Payloads,
     ) -> None:
         self._executor = executor
         self._lanes = lanes
         self._app_lanes = app_lanes
         self._health = health
         self._subscriptions = subscriptions
+        self._payloads = payloads
 
     async def ExecuteEffect(
         self, request: effect_pb2.ExecuteEffectRequest, context: CallContext
     ) -> effect_pb2.ExecuteEffectResponse:
         """Executes one effect."""
-        output = await self._executor.effect(request.contract, _context(request.contract.correlation_id, context))
+        contract = await self._payloads.fetched(request.contract)
+        output = await self._executor.effect(contract, _context(contract.correlation_id, context))
+        await self._payloads.fit_answer(output)
         return effect_pb2.ExecuteEffectResponse(output=output)
 
     async def ExecuteIntents(
@@ -49,7 +55,16 @@ class EffectServicer(effect_pb2_grpc.EffectServiceServicer):
         batch = self._executor.intents(request.intents, _context(request.correlation_id, context))
         async with aclosing(batch) as results:
             async for result in results:
-                yield effect_pb2.ExecuteIntentsResponse(result=result)
+                yield effect_pb2.ExecuteIntentsResponse(result=await self._fitting(result))
+
+    async def _fitting(self, result: intent_pb2.IntentResult) -> intent_pb2.IntentResult:
+        """The result as a message carries it. One that none carries says so: the others are not to be lost for it."""
+        try:
+            await self._payloads.fit_answer(result)
+        except OnexError as error:
+            result.ClearField("result")
+            result.error.CopyFrom(to_proto(error, node_kind=common_pb2.NODE_KIND_EFFECT))
+        return result
 
     async def ListTargets(
         self, request: effect_pb2.ListTargetsRequest, context: CallContext

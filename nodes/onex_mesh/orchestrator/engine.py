@@ -21,6 +21,7 @@ from onex_mesh.orchestrator.ports import ActionDispatcher, HealthMonitor
 from onex_mesh.orchestrator.runner import Outcome, OwnershipLostError, Services, WorkflowRunner
 from onex_mesh.runtime import errors
 from onex_mesh.runtime.node import DRAINING
+from onex_mesh.runtime.payloads import Payloads
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class EngineParts:
     session: Callable[[], Session]
     instance_id: str
     address: str
+    payloads: Payloads
     workflows_max: int = 10_000
 
 
@@ -67,7 +69,7 @@ class Engine:
 
     def __init__(self, parts: EngineParts) -> None:
         self._parts = parts
-        self._services = Services(parts.journal, parts.dispatcher, parts.session, parts.address)
+        self._services = Services(parts.journal, parts.dispatcher, parts.session, parts.address, parts.payloads)
         self._running: dict[str, _Running] = {}
         self._plans: OrderedDict[tuple[bytes, ...], Plan] = OrderedDict()
         self._background: set[asyncio.Task[None]] = set()
@@ -118,12 +120,14 @@ class Engine:
             DependencyResolutionError, VersionIncompatibleError: A required service is not there as required.
             WorkflowExistsError: The id is taken by a workflow with another contract.
             OverloadedError: Too many workflows are under way, or the node is about to stop.
+            PayloadTooLargeError: Its input is too large, and there is no payload store; or for that, too.
         """
         contract = self._parts.registry.filled_in(given)
         contract.correlation_id = contract.correlation_id or str(uuid.uuid4())
         contract.workflow_id = contract.workflow_id or str(uuid.uuid4())
         check_workflow_id(contract.workflow_id)
         plan = self._plan(contract)
+        contract.initial_state.CopyFrom(await self._parts.payloads.fit(contract.initial_state))
         entry = self._running.get(contract.workflow_id)
         if entry is None:
             if not self._accepting:

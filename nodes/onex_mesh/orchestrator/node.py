@@ -63,6 +63,7 @@ class OrchestratorNode:
                 session=lambda: mesh.session,
                 instance_id=mesh.node.instance_id,
                 address=mesh.node.address,
+                payloads=mesh.payloads,
             )
         )
         self._mesh, self._channels, self._dispatcher, self._engine = mesh, channels, dispatcher, engine

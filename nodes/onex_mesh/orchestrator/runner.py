@@ -19,14 +19,18 @@ from onex.v1 import action_pb2, common_pb2, intent_pb2, workflow_pb2
 from onex_lease import Ownership, Session
 from onex_mesh.orchestrator.core import actions, machine, records
 from onex_mesh.orchestrator.core.draft import Draft, first_state, start_record
-from onex_mesh.orchestrator.core.plan import Plan
+from onex_mesh.orchestrator.core.plan import Plan, PlannedStep
+from onex_mesh.orchestrator.fetching import Fetching
 from onex_mesh.orchestrator.ports import ActionDispatcher, WorkflowJournal
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.payloads import Payloads
+from onex_mesh.runtime.resolving import resolved
 
 log = structlog.get_logger(__name__)
 
 _FENCED = frozenset(("LEASE_EXPIRED", "LEASE_INVALID", "EPOCH_MISMATCH"))
 _ETCD_RETRY_S = 0.2
+_STORE_RETRY_S = 1.0
 
 
 class OwnershipLostError(Exception):
@@ -52,6 +56,7 @@ class Services:
     dispatcher: ActionDispatcher
     session: Callable[[], Session]
     address: str
+    payloads: Payloads
 
 
 @dataclass(slots=True)
@@ -100,6 +105,7 @@ class WorkflowRunner:
         self._handed: dict[str, Handed] = {}
         self._inbox: list[action_pb2.ActionResult] = []
         self._wake = asyncio.Event()
+        self._fetching = Fetching(self._inputs, services.payloads, self._wake.set)
         self._stop: machine.Stopped | None = None
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
@@ -133,6 +139,7 @@ class WorkflowRunner:
             # half way is worse than one whose result the next owner gets by its idempotency key.
             for action_id in self._handed:
                 self._services.dispatcher.forget(action_id)
+            self._fetching.close()
 
     def stop(self, stopped: machine.Stopped) -> None:
         """Ends the workflow early, with the next commit."""
@@ -151,7 +158,7 @@ class WorkflowRunner:
                 self._hand_out_pure(group, now)
             if self._inbox:
                 return None
-        leaving = [self._hand_out_effect(step, now) for step in decision.effects]
+        leaving = [self._hand_out_effect(step, now) for step in decision.effects if self._is_ready(step)]
         leaving += [self._hand_out_intents(step, now) for step in decision.intents]
         if leaving or self._ownership is None or self._draft.is_due:
             await self._commit()
@@ -340,11 +347,13 @@ class WorkflowRunner:
         command = self._inputs.chain(steps) if len(steps) > 1 else None
         if command is None:
             group, steps = group[:1], steps[:1]
+            if not self._is_ready(group[0]):
+                return
         self._evolve(machine.Dispatched(group))
         try:
             if command is None:
-                command = self._inputs.command(steps[0], self._draft.state.reducer_states)
-        except errors.ValidationError as error:
+                command = self._command(steps[0])
+        except errors.OnexError as error:
             self._step_failed(group[0], _own_error(error), "")
             self._wake.set()
             return
@@ -357,14 +366,23 @@ class WorkflowRunner:
         step = self._plan.steps[index]
         self._evolve(machine.Dispatched((index,)))
         try:
-            command = self._inputs.command(step, self._draft.state.reducer_states)
-        except errors.ValidationError as error:
+            command = self._command(step)
+        except errors.OnexError as error:
             self._step_failed(index, _own_error(error), "")
             return None
         attempt = self._progress.steps[index].attempts
         action, record = actions.task(self._issuer(self._epoch() + 1), [step], attempt, command, now)
         self._remember(record, (index,))
         return action, step.service_name
+
+    def _is_ready(self, index: int) -> bool:
+        """Whether a step's command can be made; what it takes is fetched otherwise, and the round comes again."""
+        return self._fetching.is_ready(self._plan.steps[index])
+
+    def _command(self, step: PlannedStep) -> action_pb2.Command:
+        states = self._draft.state.reducer_states
+        fetched = self._fetching.take(step)
+        return self._inputs.command(step, states) if fetched is None else actions.continued(fetched, step, states)
 
     def _hand_out_intents(self, index: int, now: float) -> tuple[action_pb2.Action, str]:
         step = self._plan.steps[index]
@@ -463,8 +481,8 @@ class WorkflowRunner:
         output: common_pb2.Payload | None = None
         if self._progress.status == workflow_pb2.WORKFLOW_STATUS_COMPLETED:
             try:
-                output = self._inputs.output()
-            except errors.ValidationError as error:
+                output = await self._output()
+            except errors.OnexError as error:
                 stopped = machine.Stopped(workflow_pb2.WORKFLOW_STATUS_ABORTED, _own_error(error))
                 self._progress = machine.evolve(self._plan, _reopened(self._progress), stopped)
         await self._commit(output)
@@ -478,6 +496,22 @@ class WorkflowRunner:
             lease_id=self._ownership.lease_id,
             result=records.orchestration_result(self._contract, self._draft.state, self._results, output),
         )
+
+    async def _output(self) -> common_pb2.Payload | None:
+        """The workflow's output. A payload store that is away is waited for, until the workflow's deadline."""
+        template, payloads = self._plan.output, self._services.payloads
+        while True:
+            try:
+                if template is None:
+                    return self._inputs.last_output()
+                return await payloads.fit(await resolved(template, self._inputs.scope(None), payloads))
+            except errors.DependencyResolutionError as error:
+                deadline = self._deadline()
+                if not payloads.is_configured or (deadline is not None and time.time() >= deadline):
+                    raise
+                self._require_session()
+                log.warning("the output of a workflow waits", workflow_id=self.workflow_id, why=error.message)
+                await asyncio.sleep(_STORE_RETRY_S)
 
 
 def _own_error(error: errors.OnexError) -> common_pb2.OnexError:

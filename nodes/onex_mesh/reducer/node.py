@@ -60,7 +60,7 @@ class ReducerNode:
         if mesh is None:
             raise InternalError("the node is not started")
         kept = KeptReductions(reductions, EtcdStates(mesh.client, mesh.keys), _now, self._backups)
-        servicer = ReducerServicer(reductions, kept, self._registry, _now)
+        servicer = ReducerServicer(reductions, kept, self._registry, _now, mesh.payloads)
         reducer_pb2_grpc.add_ReducerServiceServicer_to_server(servicer, server)
         return ["onex.v1.ReducerService"]
 

@@ -9,22 +9,33 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from onex.v1 import reducer_pb2
-from onex_mesh.reducer.core.aggregation import Fold, begin
+from onex_mesh.reducer.core.aggregation import Aggregation, begin
 from onex_mesh.reducer.core.aggregator import Aggregator
 from onex_mesh.reducer.core.context import ReducerContext
-from onex_mesh.reducer.core.contract import check_contract, chunk_size_of, is_streamed
+from onex_mesh.reducer.core.contract import (
+    buffer_bytes_of,
+    check_contract,
+    check_whole,
+    chunk_size_of,
+    is_aggregation,
+    is_streamed,
+)
 from onex_mesh.reducer.core.fsm import Fsm
+from onex_mesh.reducer.core.grouped import Grouped
 from onex_mesh.reducer.core.machine import apply_action
 from onex_mesh.reducer.core.records import records_of
+from onex_mesh.reducer.core.times import microseconds_of
 from onex_mesh.reducer.core.wire import intent_messages
 from onex_mesh.reducer.ports import Reducers
+from onex_mesh.reducer.results import result_payload, rows_of, rows_payload, state_payload
 from onex_mesh.runtime.errors import PurityViolationError, ValidationError
-from onex_mesh.runtime.payload import from_payload, from_struct, json_payload
+from onex_mesh.runtime.payload import from_payload, json_payload
 
 INLINE_BYTES_MAX = 64 * 1024
-"""Aggregations of more are done in a thread, so that transitions of others do not wait for them."""
+"""Reductions of more are done in a thread, so that others do not wait for them."""
 
 _STATE_KEY = "state"
 
@@ -72,28 +83,26 @@ class Reductions:
         began = time.monotonic()
         origin = origin.of(contract)
         check_contract(contract)
-        if contract.reduction_config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED:
-            output = self._transition(contract, origin)
+        check_whole(contract)
+        work = self._aggregate if is_aggregation(contract.reduction_config) else self._transition
+        if contract.ByteSize() > INLINE_BYTES_MAX:
+            output = await asyncio.to_thread(work, contract, origin)
         else:
-            output = await self._aggregation(contract, origin)
+            output = work(contract, origin)
         output.reduction_metrics.execution_time.CopyFrom(duration(time.monotonic() - began))
         return output
 
-    def fold(self, contract: reducer_pb2.ReducerContract) -> Fold:
+    def begin(self, contract: reducer_pb2.ReducerContract) -> Aggregation:
         """The aggregation that a contract begins or continues.
 
         Raises:
             OnexError: It is refused.
         """
         config = contract.reduction_config
-        if config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED:
+        if not is_aggregation(config):
             text = "a state machine takes actions, not chunks of records; name an aggregation_method"
             raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
-        aggregator = None
-        if config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_CUSTOM:
-            aggregator = self._aggregator(config)
-        state = from_payload(contract.current_state)
-        return begin(config.aggregation_method, config.field, state, aggregator, from_struct(config.parameters))
+        return begin(config, from_payload(contract.current_state), self._aggregator)
 
     def _transition(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
         config = contract.reduction_config
@@ -125,45 +134,53 @@ class Reductions:
             intents=intent_messages(applied.intents, _context(origin)),
         )
 
-    async def _aggregation(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
-        if contract.ByteSize() > INLINE_BYTES_MAX:
-            return await asyncio.to_thread(self._aggregate, contract, origin)
-        return self._aggregate(contract, origin)
-
     def _aggregate(self, contract: reducer_pb2.ReducerContract, origin: Origin) -> reducer_pb2.ReducerOutput:
-        start = self.fold(contract)
+        start = self.begin(contract)
         records = records_of(contract.input_data)
         size = chunk_size_of(contract) if is_streamed(contract) else max(1, len(records))
-        folded = _folded(start, records, size)
-        if self._development and _folded(start, records, size).state() != folded.state():
-            raise PurityViolationError(f"two runs of the aggregator {contract.reduction_config.reducer!r} differ")
-        return self.output(contract, origin, folded, len(records))
+        reduced = _reduced(start, records, size)
+        if self._development:
+            again = _reduced(start, records, size)
+            if (again.state(), again.result()) != (reduced.state(), reduced.result()):
+                raise PurityViolationError(f"two runs of the aggregator {contract.reduction_config.reducer!r} differ")
+        if contract.HasField("watermark"):
+            reduced = advanced(reduced, contract.watermark)
+        return self.output(contract, origin, reduced, len(records))
 
     def output(
-        self, contract: reducer_pb2.ReducerContract, origin: Origin, fold: Fold, records: int
+        self, contract: reducer_pb2.ReducerContract, origin: Origin, reduced: Aggregation, records: int
     ) -> reducer_pb2.ReducerOutput:
         """The output of an aggregation, without its execution time.
 
         Args:
             contract: What was asked for.
             origin: Where it came from.
-            fold: What it came to.
+            reduced: What it came to.
             records: How many records were read.
+
+        Raises:
+            PayloadTooLargeError: The state is larger than the buffer that the contract allows.
         """
-        result, state = fold.result(), fold.state()
-        payload = json_payload(result)
+        config = contract.reduction_config
+        result = reduced.result()
+        payload, rows = result_payload(result, as_table=config.as_table), rows_of(reduced, result)
         output = reducer_pb2.ReducerOutput(
             correlation_id=origin.correlation_id,
             aggregated_data=payload,
-            state_metadata=reducer_pb2.StateMetadata(state_key=contract.reduction_config.state_key or _STATE_KEY),
+            state_metadata=reducer_pb2.StateMetadata(state_key=config.state_key or _STATE_KEY),
             reduction_metrics=reducer_pb2.ReductionMetrics(
-                records_processed=records, reduction_ratio=1 / records if records else 0.0
+                records_processed=records, reduction_ratio=rows / records if records else 0.0, rows=rows
             ),
         )
+        state = reduced.state()
         if state != result:
-            output.state.CopyFrom(json_payload(state))
+            output.state.CopyFrom(state_payload(state, buffer_bytes_of(contract)))
         kept = output.state if output.HasField("state") else payload
         output.reduction_metrics.state_size = kept.ByteSize()
+        if isinstance(reduced, Grouped):
+            output.reduction_metrics.late_records = reduced.late_count
+            if reduced.late:
+                output.late_data.CopyFrom(rows_payload(reduced.late))
         return output
 
     def _fsm(self, config: reducer_pb2.ReductionConfig) -> Fsm:
@@ -173,18 +190,24 @@ class Reductions:
         text = f"{config.reducer!r} is an aggregator: say aggregation_method CUSTOM"
         raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
 
-    def _aggregator(self, config: reducer_pb2.ReductionConfig) -> Aggregator:
-        reducer = self._reducers.get(config.reducer, config.version)
+    def _aggregator(self, name: str, version: str) -> Aggregator:
+        reducer = self._reducers.get(name, version)
         if isinstance(reducer, Aggregator):
             return reducer
-        text = f"{config.reducer!r} is a state machine: leave aggregation_method unset"
+        text = f"{name!r} is a state machine: leave aggregation_method unset"
         raise ValidationError(text, violations=(("reduction_config.aggregation_method", text),))
 
 
-def _folded(fold: Fold, records: Sequence[object], size: int) -> Fold:
+def advanced(aggregation: Aggregation, watermark: Timestamp) -> Aggregation:
+    """The aggregation once all records before that time have come."""
+    assert isinstance(aggregation, Grouped), "a contract without a window that has a watermark was refused"
+    return aggregation.advanced(microseconds_of(watermark.ToDatetime(tzinfo=UTC)))
+
+
+def _reduced(aggregation: Aggregation, records: Sequence[object], size: int) -> Aggregation:
     for begin_at in range(0, len(records), size):
-        fold = fold.add(records[begin_at : begin_at + size], begin_at)
-    return fold
+        aggregation = aggregation.add(records[begin_at : begin_at + size], begin_at)
+    return aggregation
 
 
 def _context(origin: Origin) -> ReducerContext:

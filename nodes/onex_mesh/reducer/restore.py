@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import DecodeError
+import uuid
 
-from onex.v1 import common_pb2, reducer_pb2
-from onex_mesh.reducer.ports import StateName, States
-from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.reducer.copies import whole_copy, without_facts
+from onex_mesh.reducer.ports import Change, StateName, States
 from onex_mesh.runtime.payload_store import PayloadStore
 
 
@@ -22,19 +21,16 @@ async def restore(uri: str, backups: PayloadStore, states: States) -> tuple[Stat
         Which state it is, and its new epoch.
 
     Raises:
-        ValidationError: Nothing is there, its digest differs, or it is no copy of a state.
+        ValidationError: Nothing is there, its digest differs, it is no copy of a state, or one that it builds on is
+            missing.
         DependencyResolutionError: The payload store is away.
         TransactionError: A call changed the state meanwhile; nothing was written.
     """
-    data = await backups.get(common_pb2.PayloadLocation(uri=uri, digest=uri.rpartition("/")[2]))
-    try:
-        record = reducer_pb2.BackupRecord.FromString(data)
-    except DecodeError:
-        record = reducer_pb2.BackupRecord()
-    state_key = record.metadata.get("state_key", "")
-    if not (record.correlation_id and state_key and record.HasField("state")):
-        raise ValidationError(f"uri: what is at {uri!r} is no copy of a state", violations=(("uri", "is no copy"),))
-    name = StateName(record.correlation_id, state_key)
-    kept = await states.load(name)
+    copy = await whole_copy(uri, backups)
+    name = StateName(copy.correlation_id, copy.metadata["state_key"])
+    record = without_facts(copy)
     record.metadata["restored_from"] = uri
-    return name, await states.commit(name, kept.epoch, record)
+    record.metadata["commit_id"] = str(uuid.uuid4())
+    kept = await states.load(name)
+    await states.commit((Change(name, kept, record),))
+    return name, kept.epoch + 1

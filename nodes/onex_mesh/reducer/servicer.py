@@ -16,6 +16,7 @@ from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.command import CommandContext
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import to_struct
+from onex_mesh.runtime.payloads import Payloads
 
 
 class ReducerExecutor:
@@ -38,18 +39,28 @@ class ReducerExecutor:
 class ReducerServicer(reducer_pb2_grpc.ReducerServiceServicer):
     """See the module."""
 
-    def __init__(self, reductions: Reductions, kept: KeptReductions, reducers: Reducers, clock: Clock) -> None:
+    def __init__(
+        self,
+        reductions: Reductions,
+        kept: KeptReductions,
+        reducers: Reducers,
+        clock: Clock,
+        payloads: Payloads,
+    ) -> None:
         self._reductions = reductions
         self._kept = kept
         self._reducers = reducers
         self._clock = clock
+        self._payloads = payloads
 
     async def ExecuteReduction(
         self, request: reducer_pb2.ExecuteReductionRequest, context: CallContext
     ) -> reducer_pb2.ExecuteReductionResponse:
         """Runs one reduction (R51), on a state that the node keeps where the contract asks for a transaction (R59)."""
         runner = self._kept if request.contract.HasField("transaction_config") else self._reductions
-        output = await runner.reduce(request.contract, self._origin(request.contract))
+        contract = await self._payloads.fetched(request.contract)
+        output = await runner.reduce(contract, self._origin(contract))
+        await self._payloads.fit_answer(output)
         return reducer_pb2.ExecuteReductionResponse(output=output)
 
     async def StreamReduction(
@@ -59,16 +70,19 @@ class ReducerServicer(reducer_pb2_grpc.ReducerServiceServicer):
         streamed: StreamedReduction | None = None
         async for request in request_iterator:
             if streamed is None:
-                streamed = self._begun(request)
+                streamed = self._begun(await self._payloads.fetched(request))
                 continue
             if not request.HasField("chunk"):
                 raise _refused("message", "after the contract come only chunks")
-            progress = await streamed.take(request.chunk)
+            progress = await streamed.take(await self._payloads.fetched(request.chunk, "chunk"))
             if progress is not None:
+                await self._payloads.fit_answer(progress)
                 yield reducer_pb2.StreamReductionResponse(progress=progress)
         if streamed is None:
             raise _refused("contract", "the first message is the contract, and is missing")
-        yield reducer_pb2.StreamReductionResponse(output=await streamed.finish())
+        output = await streamed.finish()
+        await self._payloads.fit_answer(output)
+        yield reducer_pb2.StreamReductionResponse(output=output)
 
     async def ListReducers(
         self, request: reducer_pb2.ListReducersRequest, context: CallContext

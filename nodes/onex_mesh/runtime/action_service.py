@@ -10,11 +10,13 @@ from onex.v1 import action_pb2, action_pb2_grpc
 from onex_mesh.runtime.call import CallContext
 from onex_mesh.runtime.errors import OnexError, PayloadTooLargeError
 from onex_mesh.runtime.execution import ActionParts, Execution, Executions
+from onex_mesh.runtime.payload import NO_STORE
 
 FRAME_RESULTS_MAX = 256
 _FRAME_SHARE = 4
 """A frame is ended where it holds this fraction of the largest message."""
-_FRAME_OVERHEAD_BYTES = 64
+MESSAGE_OVERHEAD_BYTES = 64
+"""What a message takes beside a result."""
 
 
 class ActionServicer(action_pb2_grpc.ActionServiceServicer):
@@ -28,7 +30,8 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
     def __init__(self, parts: ActionParts, *, message_bytes_max: int) -> None:
         self._validator = parts.validator
         self._executions = Executions(parts)
-        self._result_bytes_max = message_bytes_max - _FRAME_OVERHEAD_BYTES
+        self._advice = "" if parts.payloads.is_configured else f"; {NO_STORE}"
+        self._result_bytes_max = message_bytes_max - MESSAGE_OVERHEAD_BYTES
         self._frame_bytes_max = message_bytes_max // _FRAME_SHARE
         self._streams: set[_Stream] = set()
 
@@ -40,7 +43,8 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
         answer = _Answer()
         execution = self._executions.submit(request.action, answer, validated=True)
         try:
-            return action_pb2.ExecuteActionResponse(result=await answer.result)
+            result = await answer.result
+            return action_pb2.ExecuteActionResponse(result=self._fitting(result, result.ByteSize()))
         except asyncio.CancelledError:
             self._executions.leave(execution, answer)
             raise
@@ -94,7 +98,7 @@ class ActionServicer(action_pb2_grpc.ActionServiceServicer):
         if size_bytes <= self._result_bytes_max:
             return result
         action = action_pb2.Action(action_id=result.action_id)
-        text = f"the result has {size_bytes} bytes; a message carries at most {self._result_bytes_max}"
+        text = f"the result has {size_bytes} bytes; a message carries at most {self._result_bytes_max}{self._advice}"
         return self._executions.refusal(action, PayloadTooLargeError(text))
 
 

@@ -94,5 +94,7 @@ def _overloads(name: str) -> Sequence[cel.Overload]:
 def _quotient(dividend: float, divisor: float) -> float:
     """As CEL divides doubles: by zero gives an infinity or not-a-number, which cannot be JSON and is refused later."""
     if divisor == 0:
-        return math.nan if dividend == 0 else math.copysign(math.inf, dividend) * math.copysign(1, divisor)
+        if dividend == 0 or math.isnan(dividend):
+            return math.nan
+        return math.copysign(math.inf, dividend) * math.copysign(1, divisor)
     return dividend / divisor

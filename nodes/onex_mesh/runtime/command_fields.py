@@ -85,9 +85,16 @@ def fields_of(command: action_pb2.Command) -> Iterator[Field]:
     """The fields of a command that may hold templates. A chain has none of its own: its links have."""
     kind = command.WhichOneof("command") or ""
     yield from _FIELDS.get(kind, ())
+    if kind == "compute":
+        for name in sorted(command.compute.inputs):
+            yield _further_input(name)
     if kind == "intents":
         for index in range(len(command.intents.intents)):
             yield _intent_payload(index)
+
+
+def _further_input(name: str) -> PayloadField:
+    return PayloadField(f"compute.inputs.{name}", lambda command: command.compute.inputs[name])
 
 
 def _intent_payload(index: int) -> StructField:

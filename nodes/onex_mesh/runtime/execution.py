@@ -25,6 +25,8 @@ from onex_mesh.runtime.errors import (
     to_proto,
 )
 from onex_mesh.runtime.metrics import Metrics
+from onex_mesh.runtime.payloads import Payloads
+from onex_mesh.runtime.resolving import resolved
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +38,8 @@ REPORT_S = 0.005
 can cost is bounded by it, and a chain of quick steps is still one message."""
 
 _ABANDON_S = 2.0
+_ANSWER_S = 0.25
+"""What is left of an action's time for its answer."""
 _LINKS = uuid.UUID("0d5ee5a6-5c0c-5d5c-9c2f-3f6a5a1a7e01")
 _Key: TypeAlias = tuple[str, str, int]
 
@@ -58,6 +62,7 @@ class ActionParts:
     executor: CommandExecutor
     validator: ActionValidator
     metrics: Metrics
+    payloads: Payloads
     instance_id: str
     actions_max: int
 
@@ -228,13 +233,22 @@ class Executions:
             result.outputs.append(await self._run_step(action.step_id, command, context))
 
     async def _run_step(
-        self, step_id: str, command: action_pb2.Command, context: CommandContext
+        self, step_id: str, command: action_pb2.Command, context: CommandContext, links: int = 1
     ) -> action_pb2.StepOutput:
+        """One step: its inputs are fetched where they are locations, and a large result becomes one."""
         began = time.monotonic_ns()
+        command = await self._parts.payloads.fetched(command)
         output = await self._parts.executor.execute(command, context)
         output.step_id = step_id
         output.execution_time.FromNanoseconds(time.monotonic_ns() - began)
+        await self._parts.payloads.fit_step(output, links, self._until(context))
         return output
+
+    def _until(self, context: CommandContext) -> float:
+        """How long a result is tried to be put: an effect has happened, so its result is worth the time."""
+        if self._parts.kind != common_pb2.NODE_KIND_EFFECT or context.deadline is None:
+            return 0.0
+        return context.deadline - _ANSWER_S
 
     async def _run_chain(self, execution: Execution, context: CommandContext, result: action_pb2.ActionResult) -> None:
         chain = execution.action.command_payload.chain
@@ -244,8 +258,9 @@ class Executions:
             if len(result.outputs) > reported and time.monotonic() - reported_at >= REPORT_S:
                 self._report(execution, result, reported)
                 reported, reported_at = len(result.outputs), time.monotonic()
-            command = self._templates.get(link.command).resolve(scope.of(link))
-            output = await self._run_step(link.step_id, command, _link_context(context, link.step_id))
+            command = await resolved(self._templates.get(link.command), scope.of(link), self._parts.payloads)
+            link_context = _link_context(context, link.step_id)
+            output = await self._run_step(link.step_id, command, link_context, len(chain.links))
             result.outputs.append(output)
             scope.add(output)
             # A chain of quick steps must not hold the loop from one end to the other, nor outlive its expiry.

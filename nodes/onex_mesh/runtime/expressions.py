@@ -12,7 +12,7 @@ from google.protobuf import struct_pb2
 from onex_mesh.runtime.cel_environment import new_environment
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.payload import from_value
-from onex_mesh.runtime.scope import ROOTS, Path, Variables
+from onex_mesh.runtime.scope import INPUT, ROOTS, Path, Variables, is_status, output_of
 
 EXPRESSION_CHARS_MAX = 4_096
 
@@ -39,6 +39,21 @@ class Expression:
     path: Path | None
     roots: frozenset[str]
     steps: frozenset[str]
+
+    @property
+    def opens(self) -> frozenset[Path]:
+        """The input and the outputs that it may look into."""
+        if self.path is not None and is_status(self.path):
+            return frozenset()
+        outputs = frozenset(output_of(step_id) for step_id in self.steps)
+        return outputs | {INPUT} if "input" in self.roots else outputs
+
+    @property
+    def passes_on(self) -> Path | None:
+        """The input or the output that it names as a whole, if it does nothing else."""
+        path = self.path
+        is_output = path is not None and len(path) == 3 and (path[0], path[2]) == ("steps", "output")
+        return path if is_output or path == INPUT else None
 
     def find(self, variables: Variables) -> struct_pb2.Value | None:
         """What the path leads to, as it is; None if this is no path, or what it leads to is not JSON or not there."""

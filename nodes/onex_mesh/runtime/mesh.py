@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from onex.v1 import node_pb2
 from onex_lease import EtcdClient, Journal, Keyspace, Ledger, LiveView, Session
 from onex_mesh.runtime.metrics import Metrics
+from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.runtime.settings import NodeSettings
 
 
@@ -27,3 +28,4 @@ class Mesh:
     node: node_pb2.NodeInfo
     settings: NodeSettings
     metrics: Metrics
+    payloads: Payloads

@@ -27,6 +27,10 @@ ARROW_TYPE = "application/vnd.apache.arrow.stream"
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
+INLINE_BYTES_MAX = 256 * 1024
+"""Largest result of a step that travels and is committed as it is; a larger one goes to the payload store."""
+NO_STORE = "set ONEX_PAYLOAD_STORE on the node, and it travels as a location"
+
 _INT_LIMIT = 2**53
 
 LEVELS_MAX = 60
@@ -35,6 +39,8 @@ LEVELS_MAX = 60
 _OBJECT_LEVELS = 3
 _LIST_LEVELS = 2
 _PARSER_LEVELS = 100
+
+_DATA_TAG = common_pb2.Payload.DATA_FIELD_NUMBER << 3 | 2
 
 
 def json_payload(value: object) -> common_pb2.Payload:
@@ -51,6 +57,15 @@ def json_payload(value: object) -> common_pb2.Payload:
 def bytes_payload(data: bytes, content_type: str = BYTES_TYPE) -> common_pb2.Payload:
     """A payload of raw bytes."""
     return common_pb2.Payload(data=data, content_type=content_type)
+
+
+def data_field(size_bytes: int) -> bytes:
+    """What stands before so many bytes of `data` in an encoded Payload.
+
+    A payload that parses the two (`MergeFromString`) copies them once, out of whatever memory they are in; assigned to
+    `data`, they would have to be copied into a `bytes` object first.
+    """
+    return bytes((_DATA_TAG,)) + _varint(size_bytes)
 
 
 def from_payload(payload: common_pb2.Payload) -> Json | bytes:
@@ -76,16 +91,28 @@ def from_payload(payload: common_pb2.Payload) -> Json | bytes:
             return None
 
 
+def content_bytes(payload: common_pb2.Payload) -> bytes:
+    """The content of a payload as the payload store keeps it: its bytes, or its JSON as text.
+
+    Equal JSON gives equal bytes: keys are sorted, and there is no white space.
+    """
+    if payload.WhichOneof("content") != "json":
+        return payload.data
+    return json.dumps(from_value(payload.json), ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
 def parse_json(data: bytes) -> Json:
     """The JSON value of bytes.
 
     Raises:
-        ValidationError: They are not JSON.
+        ValidationError: They are not JSON, or nested too deep.
     """
     try:
         value: Json = json.loads(data)
     except ValueError as error:
         raise ValidationError(f"not JSON: {error}", violations=(("data", str(error)),)) from error
+    except RecursionError as error:
+        raise _too_deep("data") from error
     return value
 
 
@@ -149,7 +176,10 @@ def fill_value(message: struct_pb2.Value, value: object, path: str = "", levels:
 
 
 def from_value(message: struct_pb2.Value) -> Json:
-    """The plain value of a protobuf Value. Whole numbers come back as int."""
+    """The plain value of a protobuf Value. Whole numbers come back as int, fields in the order of their names.
+
+    Protobuf has its maps in another order in each process, and what is computed must not depend on that (R48).
+    """
     kind = message.WhichOneof("kind")
     if kind == "string_value":
         return message.string_value
@@ -157,7 +187,7 @@ def from_value(message: struct_pb2.Value) -> Json:
         number = message.number_value
         return int(number) if number.is_integer() and abs(number) <= _INT_LIMIT else number
     if kind == "struct_value":
-        return {key: from_value(item) for key, item in message.struct_value.fields.items()}
+        return from_struct(message.struct_value)
     if kind == "list_value":
         return [from_value(item) for item in message.list_value.values]
     if kind == "bool_value":
@@ -166,8 +196,8 @@ def from_value(message: struct_pb2.Value) -> Json:
 
 
 def from_struct(message: struct_pb2.Struct) -> dict[str, Json]:
-    """The plain dict of a protobuf Struct."""
-    return {key: from_value(item) for key, item in message.fields.items()}
+    """The plain dict of a protobuf Struct, in the order of the names."""
+    return {key: from_value(message.fields[key]) for key in sorted(message.fields)}
 
 
 def to_struct(values: Mapping[str, object]) -> struct_pb2.Struct:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +24,8 @@ PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
 _SCHEMES = ("file", "memory", "s3")
 _FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_THREADS_MAX = 8
+"""Requests to a store at the same time. They have threads of their own: a store that hangs holds up nothing else."""
 _Result = TypeVar("_Result")
 
 
@@ -36,13 +41,17 @@ class PayloadStore(Protocol):
             ValidationError: It is no folder within the store.
         """
 
-    async def get(self, location: common_pb2.PayloadLocation) -> bytes:
+    async def get(self, location: common_pb2.PayloadLocation, bytes_max: int = PAYLOAD_BYTES_MAX) -> bytes:
         """The bytes that were kept there.
+
+        Args:
+            location: Where; a size of 0 stands for an unknown one.
+            bytes_max: Most bytes to take, at most `PAYLOAD_BYTES_MAX`.
 
         Raises:
             DependencyResolutionError: The store is away; trying again may help.
-            PayloadTooLargeError: What is there is larger than `PAYLOAD_BYTES_MAX`.
-            ValidationError: It is no location of the store, nothing is there, or the digest differs.
+            PayloadTooLargeError: What is there is larger; it is not read.
+            ValidationError: It is no location of the store, nothing is there, or size or digest differ.
         """
 
 
@@ -65,22 +74,30 @@ class FsspecPayloads:
         self._root = (parts.netloc + parts.path).rstrip("/")
         self._timeout_s = timeout_s
         self._opened: AbstractFileSystem | None = None
+        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="payloads")
 
     async def put(self, data: bytes, folder: str = "payloads") -> common_pb2.PayloadLocation:
         """See `PayloadStore.put`."""
         require_folder(folder)
-        _require_size(len(data))
-        digest = hashlib.sha256(data).hexdigest()
-        uri = f"{folder}/{digest[:2]}/{digest}"
-        await self._run(lambda: self._write(f"{self._root}/{uri}", data))
-        return common_pb2.PayloadLocation(uri=uri, digest=digest, size_bytes=len(data))
+        _require_size(len(data), PAYLOAD_BYTES_MAX)
 
-    async def get(self, location: common_pb2.PayloadLocation) -> bytes:
+        def work() -> common_pb2.PayloadLocation:
+            location = location_of(data, folder)
+            self._write(f"{self._root}/{location.uri}", data)
+            return location
+
+        return await self._run(work)
+
+    async def get(self, location: common_pb2.PayloadLocation, bytes_max: int = PAYLOAD_BYTES_MAX) -> bytes:
         """See `PayloadStore.get`."""
         folder, _, name = location.uri.rpartition("/")
         if not (_FOLDER.fullmatch(folder) and _DIGEST.fullmatch(name) and _DIGEST.fullmatch(location.digest)):
             raise _refused("uri", f"{location.uri[:200]!r} is no location of the payload store")
-        data = await self._run(lambda: self._read(f"{self._root}/{location.uri}"))
+        _require_size(location.size_bytes, min(bytes_max, PAYLOAD_BYTES_MAX))
+        return await self._run(lambda: self._checked(location, min(bytes_max, PAYLOAD_BYTES_MAX)))
+
+    def _checked(self, location: common_pb2.PayloadLocation, bytes_max: int) -> bytes:
+        data = self._read(f"{self._root}/{location.uri}", location.size_bytes, bytes_max)
         if data is None:
             raise _refused("uri", f"nothing is at {location.uri!r}")
         if hashlib.sha256(data).hexdigest() != location.digest:
@@ -95,18 +112,25 @@ class FsspecPayloads:
         # In the same folder, so that the rename is one step; its name can be no digest, so nobody reads it.
         temporary = f"{path}.{uuid.uuid4().hex}"
         try:
-            files.pipe_file(temporary, data)
+            with files.open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             files.mv(temporary, path)
+            _sync_folder(path)
         except OSError:
             if files.exists(temporary):
                 files.rm_file(temporary)
             raise
 
-    def _read(self, path: str) -> bytes | None:
+    def _read(self, path: str, size_bytes: int, bytes_max: int) -> bytes | None:
         files = self._files()
         files.invalidate_cache()
         try:
-            _require_size(int(files.info(path)["size"]))
+            found = int(files.info(path)["size"])
+            _require_size(found, bytes_max)
+            if size_bytes not in (0, found):
+                raise _refused("size_bytes", f"what is there has {found} bytes, not {size_bytes}")
             return bytes(files.cat_file(path))
         except FileNotFoundError:
             return None
@@ -121,7 +145,8 @@ class FsspecPayloads:
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), self._timeout_s)
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.wait_for(running, self._timeout_s)
         except OnexError:
             raise
         except ImportError as error:
@@ -132,6 +157,12 @@ class FsspecPayloads:
             raise DependencyResolutionError(
                 f"The payload store does not answer ({type(error).__name__}).", error_context={"dependency": "payloads"}
             ) from error
+
+
+def location_of(data: bytes, folder: str = "payloads") -> common_pb2.PayloadLocation:
+    """Where a store keeps these bytes."""
+    digest = hashlib.sha256(data).hexdigest()
+    return common_pb2.PayloadLocation(uri=f"{folder}/{digest[:2]}/{digest}", digest=digest, size_bytes=len(data))
 
 
 def require_store_url(url: str) -> None:
@@ -159,11 +190,20 @@ def require_folder(folder: str) -> None:
         raise _refused("backup_location", text)
 
 
-def _require_size(size_bytes: int) -> None:
-    if size_bytes > PAYLOAD_BYTES_MAX:
+def _sync_folder(path: str) -> None:
+    """Has the disk know the new name: a log that outlives a loss of power must not point at nothing."""
+    folder = os.open(PurePath(path).parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _require_size(size_bytes: int, bytes_max: int) -> None:
+    if size_bytes > bytes_max:
         raise PayloadTooLargeError(
-            f"A payload of {size_bytes} bytes is too large; {PAYLOAD_BYTES_MAX} are allowed.",
-            error_context={"size_bytes": size_bytes, "size_bytes_max": PAYLOAD_BYTES_MAX},
+            f"A payload of {size_bytes} bytes is too large; {bytes_max} are allowed.",
+            error_context={"size_bytes": size_bytes, "size_bytes_max": bytes_max},
         )
 
 

@@ -15,6 +15,17 @@ ROOTS = ("input", "steps", "params", "workflow")
 
 Path: TypeAlias = tuple[str | int, ...]
 """A way into a value: names of fields and positions in lists."""
+INPUT: Path = ("input",)
+
+
+def output_of(step_id: str) -> Path:
+    """The path of the output of a step."""
+    return ("steps", step_id, "output")
+
+
+def is_status(path: Path) -> bool:
+    """Whether a path leads to the status of a step, for which its output is not looked into."""
+    return len(path) == 3 and (path[0], path[2]) == ("steps", "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class Scope:
         params: Parameters of the step.
         workflow: `id`, `correlation_id` and `name`.
         statuses: Status of steps without output, such as "skipped"; a step with an output is "completed".
+        contents: What was fetched of the input and of outputs that are locations, by their path.
     """
 
     input: common_pb2.Payload
@@ -34,6 +46,11 @@ class Scope:
     params: struct_pb2.Struct
     workflow: Mapping[str, str]
     statuses: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[Path, common_pb2.Payload] = field(default_factory=dict)
+
+    def content(self, path: Path) -> common_pb2.Payload | None:
+        """What a path names as a whole (see `whole`), to be looked into: the content of a location that was fetched."""
+        return self.contents.get(path) or self.whole(path)
 
     def whole(self, path: Path) -> common_pb2.Payload | None:
         """The payload that a path names as a whole: `input` or `steps.<id>.output`; None if it names something else."""
@@ -43,15 +60,28 @@ class Scope:
             return self.steps.get(str(path[1]))
         return None
 
+    def stored(self, paths: Iterable[Path]) -> list[Path]:
+        """Those of the paths, each of a whole payload, that lead to a location."""
+        wholes = ((path, self.whole(path)) for path in paths)
+        return sorted(path for path, whole in wholes if whole is not None and whole.HasField("location"))
+
+    def status(self, step_id: str) -> str | None:
+        """The status of a step; None if it is not known."""
+        return self.statuses.get(step_id, "completed" if step_id in self.steps else None)
+
     def follow(self, path: Path) -> struct_pb2.Value | None:
         """The value at a path, where all of the way is JSON; None leaves the question, and the error, to CEL."""
         root = path[0]
         if root == "input":
-            return _within(self.input, path[1:])
+            payload = self.content(path[:1])
+            return None if payload is None else _within(payload, path[1:])
         if root == "steps":
+            if is_status(path):
+                status = self.status(str(path[1]))
+                return None if status is None else struct_pb2.Value(string_value=status)
             if len(path) < 3 or path[2] != "output":
                 return None
-            payload = self.steps.get(str(path[1]))
+            payload = self.content(path[:3])
             return None if payload is None else _within(payload, path[3:])
         if root == "params" and len(path) > 1 and path[1] in self.params.fields:
             return _descend(self.params.fields[str(path[1])], path[2:])
@@ -82,7 +112,7 @@ class Variables:
         if root not in self._roots:
             scope = self.scope
             if root == "input":
-                self._roots[root] = from_payload(scope.input)
+                self._roots[root] = from_payload(scope.content(INPUT) or scope.input)
             elif root == "params":
                 self._roots[root] = from_struct(scope.params)
             else:
@@ -95,13 +125,10 @@ class Variables:
         found: dict[str, object] = {}
         for step_id in step_ids:
             if step_id not in known:
-                if step_id in scope.steps:
-                    status = scope.statuses.get(step_id, "completed")
-                    known[step_id] = {"output": from_payload(scope.steps[step_id]), "status": status}
-                elif step_id in scope.statuses:
-                    known[step_id] = {"output": None, "status": scope.statuses[step_id]}
-                else:
+                status, output = scope.status(step_id), scope.content(output_of(step_id))
+                if status is None:
                     continue
+                known[step_id] = {"output": None if output is None else from_payload(output), "status": status}
             found[step_id] = known[step_id]
         return found
 

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from onex.v1 import action_pb2_grpc, common_pb2, node_pb2, node_pb2_grpc
 from onex_lease import EtcdClient, Journal, Keyspace, Ledger, LiveView, Session
-from onex_mesh.runtime.action_service import ActionServicer
+from onex_mesh.runtime.action_service import MESSAGE_OVERHEAD_BYTES, ActionServicer
 from onex_mesh.runtime.action_validation import ActionValidator, kind_label
 from onex_mesh.runtime.errors import OnexError
 from onex_mesh.runtime.execution import ActionParts
@@ -32,6 +32,8 @@ from onex_mesh.runtime.mesh import Mesh
 from onex_mesh.runtime.metrics import Metrics
 from onex_mesh.runtime.node import Node, Reloadable
 from onex_mesh.runtime.node_service import NodeServicer
+from onex_mesh.runtime.payload_store import FsspecPayloads
+from onex_mesh.runtime.payloads import Payloads
 from onex_mesh.runtime.registration import Registration, patiently
 from onex_mesh.runtime.settings import NodeSettings, new_instance_id, reachable_host
 from onex_mesh.runtime.telemetry import MetricsPage, configure_logs
@@ -99,6 +101,8 @@ class NodeServer:
             settings.etcd, lambda: Session.open(client, instance_id=instance_id, ttl_s=settings.ttl_s)
         )
         journal = Journal(client, keys)
+        payloads = self._payloads()
+        closers.push_async_callback(payloads.close)
         self._mesh = mesh = Mesh(
             client=client,
             keys=keys,
@@ -109,6 +113,7 @@ class NodeServer:
             node=self.info,
             settings=settings,
             metrics=self._metrics,
+            payloads=payloads,
         )
         closers.push_async_callback(self._close_session)
         closers.push_async_callback(node.stop)
@@ -152,6 +157,12 @@ class NodeServer:
             await self._actions.drain()
         await self._interceptor.wait_idle()
 
+    def _payloads(self) -> Payloads:
+        settings = self._settings
+        store = FsspecPayloads(settings.payload_store) if settings.payload_store else None
+        answer_bytes_max = settings.message_bytes_max - MESSAGE_OVERHEAD_BYTES
+        return Payloads(store, answer_bytes_max=answer_bytes_max, observe=self._metrics.observe)
+
     def _describe(self, port: int) -> node_pb2.NodeInfo:
         settings, node = self._settings, self._node
         now = Timestamp()
@@ -183,6 +194,7 @@ class NodeServer:
                     executor=executor,
                     validator=ActionValidator(self._node.kind, mesh.journal, mesh.view),
                     metrics=self._metrics,
+                    payloads=mesh.payloads,
                     instance_id=self.info.instance_id,
                     actions_max=self._settings.calls_max,
                 ),

@@ -75,8 +75,8 @@ class NodeSettings(BaseSettings):
     tls_ca: Path | None = Field(None, description="CA that clients' certificates must be signed by (mTLS), PEM.")
     payload_store: str = Field(
         "",
-        description="Where backups of states are kept: file:///folder, s3://bucket/prefix or memory://folder, without "
-        "credentials. Default: nowhere.",
+        description="Where large payloads and backups of states are kept, the same for all nodes: file:///folder, "
+        "s3://bucket/prefix or memory://folder, without credentials. Default: nowhere.",
     )
 
     @model_validator(mode="after")

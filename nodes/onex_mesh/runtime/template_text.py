@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onex_mesh.runtime.errors import ValidationError
 from onex_mesh.runtime.expressions import Expression, compile_expression, failed
-from onex_mesh.runtime.scope import Variables
+from onex_mesh.runtime.scope import Path, Variables
 from onex_mesh.runtime.template_split import UnclosedTemplateError, split_templates
 
 
@@ -37,6 +37,11 @@ class Text:
     def roots(self) -> frozenset[str]:
         """The variables that it reads."""
         return frozenset(name for part in self.parts if isinstance(part, Expression) for name in part.roots)
+
+    @property
+    def opens(self) -> frozenset[Path]:
+        """The input and the outputs that it may look into."""
+        return frozenset(path for part in self.parts if isinstance(part, Expression) for path in part.opens)
 
     def spell(self, variables: Variables) -> str:
         """The string with each expression replaced by the text of its value.

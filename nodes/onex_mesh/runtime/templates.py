@@ -46,6 +46,13 @@ class _Slot:
     field: PayloadField | StructField | StringField
     places: tuple[_Place, ...]
 
+    @property
+    def opens(self) -> frozenset[Path]:
+        """The input and the outputs whose content it takes to fill the field."""
+        if isinstance(self.field, PayloadField) and _passed_on(self.places) is not None:
+            return frozenset()
+        return frozenset(path for place in self.places for path in place.text.opens)
+
     def fill(self, command: action_pb2.Command, variables: Variables) -> None:
         """Replaces the templates in the field."""
         if isinstance(self.field, PayloadField):
@@ -70,6 +77,8 @@ class CommandTemplate:
         command: The command as it was given.
         reads: Steps that the templates read.
         is_constant: Whether there is nothing to resolve.
+        opens: The input and the outputs that the templates may look into, by their paths; where they are locations,
+            their contents must be in the scope.
     """
 
     def __init__(self, command: action_pb2.Command, slots: Sequence[_Slot]) -> None:
@@ -77,6 +86,7 @@ class CommandTemplate:
         self._slots = tuple(slots)
         self.is_constant = not self._slots
         self.reads = frozenset(name for slot in self._slots for place in slot.places for name in place.text.steps)
+        self.opens = frozenset(path for slot in self._slots for path in slot.opens)
 
     def resolve(self, scope: Scope) -> action_pb2.Command:
         """The command with its templates replaced; a constant one as it is, not a copy.
@@ -106,6 +116,7 @@ class ValueTemplate:
     Attributes:
         reads: Steps that the templates read.
         roots: Variables that they read.
+        opens: As of `CommandTemplate`.
     """
 
     def __init__(self, value: struct_pb2.Value, places: Sequence[_Place]) -> None:
@@ -113,6 +124,8 @@ class ValueTemplate:
         self._places = tuple(places)
         self.reads = frozenset(name for place in self._places for name in place.text.steps)
         self.roots = frozenset(name for place in self._places for name in place.text.roots)
+        opened = frozenset(path for place in self._places for path in place.text.opens)
+        self.opens = frozenset() if _passed_on(self._places) is not None else opened
 
     def resolve(self, scope: Scope) -> common_pb2.Payload:
         """The value as a payload; a whole output or input is passed on as it is.
@@ -187,13 +200,18 @@ def _refuse(violations: Sequence[tuple[str, str]], count: int) -> None:
         raise failed("", f"{count} strings with templates; at most {TEMPLATES_MAX} are taken")
 
 
-def _fill_payload(payload: common_pb2.Payload, places: Sequence[_Place], variables: Variables) -> None:
+def _passed_on(places: Sequence[_Place]) -> Path | None:
+    """The input or the output that takes the place of a whole payload, as it is."""
     only = places[0].text.single if len(places) == 1 and not places[0].path else None
-    if only is not None and only.path is not None:
-        whole = variables.scope.whole(only.path)
-        if whole is not None:
-            payload.CopyFrom(whole)
-            return
+    return None if only is None else only.passes_on
+
+
+def _fill_payload(payload: common_pb2.Payload, places: Sequence[_Place], variables: Variables) -> None:
+    passed_on = _passed_on(places)
+    whole = variables.scope.whole(passed_on) if passed_on is not None else None
+    if whole is not None:
+        payload.CopyFrom(whole)
+        return
     for place in places:
         _fill_place(payload.json, place.path, place, variables)
 

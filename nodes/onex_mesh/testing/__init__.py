@@ -1,6 +1,8 @@
-"""A kit to test state machines with: given a state, when an action comes, then state and intents. No mesh, no mocks."""
+"""A kit to test reducers with: given a state, when an action comes, then state and intents; and what aggregators make
+of records. No mesh, no mocks."""
 
+from onex_mesh.testing.aggregation import Aggregated, aggregated, check_grouping
 from onex_mesh.testing.invariants import check_invariants
 from onex_mesh.testing.scenario import Given, Refused, Then, given
 
-__all__ = ["Given", "Refused", "Then", "check_invariants", "given"]
+__all__ = ["Aggregated", "Given", "Refused", "Then", "aggregated", "check_grouping", "check_invariants", "given"]

@@ -18,9 +18,12 @@ from onex_mesh.app.plain_form import to_plain
 from onex_mesh.orchestrator.core import actions, records
 from onex_mesh.orchestrator.core.plan import PlannedStep, compile_plan
 from onex_mesh.reducer.core import ReducerRegistry
+from onex_mesh.reducer.core.contract import is_aggregation
 from onex_mesh.reducer.reduction import Origin, Reductions
-from onex_mesh.runtime.errors import OnexError, ValidationError
-from onex_mesh.runtime.payload import Json
+from onex_mesh.runtime.errors import DependencyResolutionError, OnexError, ValidationError
+from onex_mesh.runtime.payload import JSON_TYPE, Json, parse_json
+from onex_mesh.runtime.payloads import Payloads
+from onex_mesh.runtime.resolving import resolved
 
 # Filled in by the orchestrator when it commits, not by the reducer.
 _FILLED_IN = ("step_id", "correlation_id")
@@ -71,7 +74,9 @@ class Replayed:
     differences: tuple[Difference, ...]
 
 
-async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegistry) -> Replayed:
+async def replay(
+    commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegistry, payloads: Payloads | None = None
+) -> Replayed:
     """Runs the reducer steps of a workflow's history through the reducers that are there now.
 
     Each starts from the state that was recorded before it, so one difference is not told again by those after it. Steps
@@ -80,14 +85,18 @@ async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegist
     Args:
         commits: The whole history, from epoch 1 on.
         reducers: The present code.
+        payloads: Where large inputs and states are, as the nodes had it.
 
     Raises:
-        ValidationError: The history does not begin with epoch 1, has a gap, or its contract cannot be read any more.
+        ValidationError: The history does not begin with epoch 1, has a gap, or its contract cannot be read any more; or
+            something lies in the payload store no more.
+        DependencyResolutionError: Something lies in a payload store that was not given, or is away.
     """
     _check_whole(commits)
     contract = commits[0].contract
     plan = compile_plan(contract)
-    run = _Run(Reductions(reducers), actions.Inputs(plan, contract, records.Results()))
+    inputs = actions.Inputs(plan, contract, records.Results())
+    run = _Run(Reductions(reducers), inputs, payloads or Payloads())
     issued: dict[str, action_pb2.Action] = {}
     for commit in commits:
         for row in commit.actions:
@@ -96,7 +105,8 @@ async def replay(commits: Sequence[workflow_pb2.Commit], reducers: ReducerRegist
         for result in commit.results:
             index = plan.index_of.get(result.step_id)
             if index is not None and plan.steps[index].state_key and result.step_id in issued:
-                await run.again(_Recorded(commit, result), plan.steps[index], issued[result.step_id])
+                recorded = _Recorded(commit, await run.payloads.fetched(result, result.step_id))
+                await run.again(recorded, plan.steps[index], issued[result.step_id])
             if result.HasField("result"):
                 run.inputs.add(result.step_id, result.result)
             elif result.status == workflow_pb2.STEP_STATUS_SKIPPED:
@@ -141,6 +151,7 @@ class _Run:
 
     reductions: Reductions
     inputs: actions.Inputs
+    payloads: Payloads
     states: dict[str, workflow_pb2.ReducerState] = field(default_factory=dict)
     found: list[Difference] = field(default_factory=list)
     count: int = 0
@@ -154,8 +165,10 @@ class _Run:
         self.count += 1
         origin = Origin(action.correlation_id, action.action_id, action.issued_at.ToDatetime(tzinfo=UTC))
         try:
-            command = self.inputs.command(step, self.states).reduction
+            command = await self._command(step)
             output = await self.reductions.reduce(command, origin)
+        except DependencyResolutionError:
+            raise
         except OnexError as error:
             if error.reason != reason:
                 before: Json = f"{reason}: {message}" if reason else None
@@ -167,10 +180,14 @@ class _Run:
             self.found.append(recorded.differ("refusal", reason, message, now))
             return
         self.found += _compared(recorded, output)
-        is_machine = command.reduction_config.aggregation_method == reducer_pb2.AGGREGATION_METHOD_UNSPECIFIED
         # The log has what an aggregation gave, and its state only at the end of a commit.
-        kept = recorded.result.result if is_machine or not output.HasField("state") else output.state
-        self._go_on(step, kept)
+        is_state = not is_aggregation(command.reduction_config) or not output.HasField("state")
+        self._go_on(step, recorded.result.result if is_state else output.state)
+
+    async def _command(self, step: PlannedStep) -> reducer_pb2.ReducerContract:
+        command = await resolved(step.template, self.inputs.scope(step), self.payloads)
+        command = await self.payloads.fetched(actions.continued(command, step, self.states), step.step_id)
+        return command.reduction
 
     def _go_on(self, step: PlannedStep, state: common_pb2.Payload | None) -> None:
         """Steps that were committed together with this one begin where it ended."""
@@ -181,7 +198,7 @@ class _Run:
 def _compared(recorded: _Recorded, output: reducer_pb2.ReducerOutput) -> list[Difference]:
     found = [
         recorded.differ("state", path, before, after)
-        for path, before, after in _differences("", to_plain(recorded.result.result), to_plain(output.aggregated_data))
+        for path, before, after in _differences("", _plain(recorded.result.result), _plain(output.aggregated_data))
     ]
     before_status = recorded.result.state_metadata.new_state
     if before_status != output.state_metadata.new_state and not found:
@@ -191,6 +208,13 @@ def _compared(recorded: _Recorded, output: reducer_pb2.ReducerOutput) -> list[Di
         for path, before, after in _differences("", _intents(recorded.intents), _intents(output.intents))
     ]
     return found
+
+
+def _plain(payload: common_pb2.Payload) -> Json:
+    """A payload as a plain value; JSON that was fetched is the same as JSON that travelled."""
+    if payload.HasField("data") and payload.content_type == JSON_TYPE:
+        return parse_json(payload.data)
+    return to_plain(payload)
 
 
 def _intents(messages: Sequence[intent_pb2.Intent]) -> Json:

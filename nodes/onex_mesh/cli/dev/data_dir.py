@@ -10,7 +10,7 @@ from typing import TextIO
 
 from onex_mesh.runtime.errors import ValidationError
 
-_KEPT = ("etcd", "logs", "run")
+_KEPT = ("etcd", "logs", "payloads", "run")
 
 
 class DataDir:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import importlib
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from onex_mesh.compute.ports import WorkerDiedError
-from onex_mesh.runtime.errors import DependencyResolutionError, ValidationError
-
-T = TypeVar("T")
-R = TypeVar("R")
+from onex_mesh.compute.core.computation import Task
+from onex_mesh.compute.core.context import Cancellation, cancelled
+from onex_mesh.compute.core.travel import opened, run_sealed, sealed_task
+from onex_mesh.compute.ports import Done, WorkerDiedError
+from onex_mesh.runtime.errors import DependencyResolutionError, OnexError, ValidationError
 
 CONNECT_S = 5.0
 """How long a scheduler may take to answer."""
@@ -46,27 +48,32 @@ class DaskCluster:
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
-    async def run(self, function: Callable[[T], R], argument: T, *, repeatable: bool) -> R:
-        """Calls a function on a worker of the cluster; see `onex_mesh.compute.ports.Workers`.
+    async def run(self, task: Task) -> Done:
+        """Runs a task on a worker of the cluster; see `onex_mesh.compute.ports.Workers`.
 
         Raises:
             ValidationError: It must not be repeated: Dask runs what a dead worker was at again.
             DependencyResolutionError: The scheduler is not there, or was lost.
             WorkerDiedError: Its workers died of it.
         """
-        if not repeatable:
+        if not task.algorithm.pure:
             text = "the executor DASK takes pure algorithms only: it runs again what a dead worker was at"
             raise ValidationError(f"parallel_config.executor: {text}", violations=(("parallel_config.executor", text),))
         dask = _distributed()
         client = await self._connected(dask)
+        # The clock of another machine counts from elsewhere: what is left of the time travels.
+        deadline = task.context.deadline
+        seconds_left = None if deadline is None else deadline - time.monotonic()
+        task = await asyncio.to_thread(sealed_task, replace(task, context=replace(task.context, deadline=None)))
         # Retries are for errors of the function, which a pure one would meet again.
-        future = client.get_executor(pure=False, retries=0).submit(function, argument)
+        future = client.get_executor(pure=False, retries=0).submit(_run_there, task, seconds_left)
+        del task
         try:
-            return await self._answer(client, future)
+            return Done(opened(await self._answer(client, future)))
         except dask.KilledWorker as error:
             raise WorkerDiedError from error
         finally:
-            # Frees what has not begun; what a thread of the cluster is at runs to its end there.
+            # Frees what has not begun, and tells what is under way (`_ClusterCancellation`).
             future.cancel()
 
     def close(self) -> None:
@@ -75,7 +82,7 @@ class DaskCluster:
         if client is not None:
             client.close(CONNECT_S)
 
-    async def _answer(self, client: Client, future: concurrent.futures.Future[R]) -> R:
+    async def _answer(self, client: Client, future: concurrent.futures.Future[object]) -> object:
         waiting = asyncio.wrap_future(future)
         waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         while True:
@@ -103,6 +110,36 @@ class DaskCluster:
             self._client = None
             await asyncio.to_thread(client.close, CONNECT_S)
         return _unavailable(self._address, "was lost")
+
+
+class _ClusterCancellation(Cancellation):
+    """Whether the scheduler has asked for this task to be forgotten: it was cancelled, or its node is gone.
+
+    A worker knows that without asking: the state of such a task is "cancelled" until it ends (see "Worker State
+    Machine" in the documentation of distributed).
+    """
+
+    __slots__ = ("_key", "_tasks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        worker = _distributed().get_worker()
+        self._key = worker.get_current_task()
+        self._tasks = worker.state.tasks
+
+    def reason(self) -> OnexError | None:
+        """See `Cancellation`."""
+        state = self._tasks.get(self._key)
+        if state is None or state.state == "cancelled":
+            return cancelled()
+        return super().reason()
+
+
+def _run_there(task: Task, seconds_left: float | None) -> object:
+    """On a worker of the cluster: runs a task, whose context tells of its own clock and of the scheduler's wishes."""
+    deadline = None if seconds_left is None else time.monotonic() + seconds_left
+    context = replace(task.context, deadline=deadline, cancellation=_ClusterCancellation())
+    return run_sealed(replace(task, context=context))
 
 
 def _unavailable(address: str, what: str) -> DependencyResolutionError:

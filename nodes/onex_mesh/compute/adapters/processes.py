@@ -6,16 +6,18 @@ import asyncio
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from typing import TypeVar
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
-from onex_mesh.compute.ports import WorkerDiedError, WorkerMemoryError
-
-T = TypeVar("T")
-R = TypeVar("R")
+from onex_mesh.compute.adapters.resident import with_peak
+from onex_mesh.compute.adapters.shared_memory import SharedMemory, SharedTable, read_from, write_into
+from onex_mesh.compute.core.computation import Task, run
+from onex_mesh.compute.core.tables import is_table
+from onex_mesh.compute.core.travel import opened, sealed
+from onex_mesh.compute.ports import Done, WorkerDiedError, WorkerMemoryError
 
 WATCH_S = 0.05
 """How often the memory of a worker at work is looked at."""
@@ -40,16 +42,22 @@ class ProcessWorkers:
         self._busy: set[ProcessPoolExecutor] = set()
         self._is_closed = False
 
-    async def run(self, function: Callable[[T], R], argument: T) -> R:
-        """Calls a function on a worker; see `onex_mesh.compute.ports.Workers`."""
+    async def run(self, task: Task) -> Done:
+        """Runs a task on a worker; see `onex_mesh.compute.ports.Workers`.
+
+        The data and the result cross in shared memory where they are tables, further inputs and the tables of partial
+        results as Arrow IPC; anything else is pickled.
+        """
         async with self._turns:
             if self._is_closed:
                 raise WorkerDiedError
             worker = self._idle.pop() if self._idle else _process()
             self._busy.add(worker)
+            # Kept until a worker that is ended has no more use for them.
+            given, returned = SharedMemory(), SharedMemory()
             may_stay = True
             try:
-                return await self._watched(worker, function, argument)
+                return await self._sent(worker, task, given, returned)
             except BrokenExecutor as error:
                 may_stay = False
                 raise WorkerDiedError from error
@@ -70,16 +78,49 @@ class ProcessWorkers:
             _end(worker)
         self._idle.clear()
 
-    async def _watched(self, worker: ProcessPoolExecutor, function: Callable[[T], R], argument: T) -> R:
-        future = asyncio.get_running_loop().run_in_executor(worker, function, argument)
+    async def _sent(self, worker: ProcessPoolExecutor, task: Task, given: SharedMemory, returned: SharedMemory) -> Done:
+        if any(is_table(value) for value in task.inputs.values()):
+            task = replace(task, inputs=await asyncio.to_thread(_sealed_inputs, task))
+        if is_table(task.data):
+            task = replace(task, data=await asyncio.to_thread(given.write, task.data))
+        done = await self._watched(worker, task, returned)
+        return replace(done, result=returned.read() if isinstance(done.result, SharedTable) else opened(done.result))
+
+    async def _watched(self, worker: ProcessPoolExecutor, task: Task, returned: SharedMemory) -> Done:
+        future = asyncio.get_running_loop().run_in_executor(worker, _run_here, task, returned.path)
         # A worker that is killed leaves an error that nobody waits for any more.
         future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         while True:
             done, _ = await asyncio.wait({future}, timeout=WATCH_S)
             if done:
-                return future.result()
-            if _resident_bytes(worker) > self._memory_bytes_max:
+                try:
+                    return future.result()
+                finally:
+                    # Else an error leads to this frame and this frame to the error: both are kept, and the data too.
+                    del future, done
+            if _resident_bytes(worker) + returned.size_bytes > self._memory_bytes_max:
                 raise WorkerMemoryError(self._memory_bytes_max)
+
+
+def _sealed_inputs(task: Task) -> dict[str, object]:
+    return {name: sealed(value) for name, value in task.inputs.items()}
+
+
+def _run_here(task: Task, returned: Path) -> Done:
+    """In a worker: runs a task."""
+
+    def whole() -> object:
+        given = task.data
+        data = read_from(given.path) if isinstance(given, SharedTable) else given
+        result = run(replace(task, data=data, inputs={name: opened(value) for name, value in task.inputs.items()}))
+        if not is_table(result):
+            return sealed(result)
+        write_into(returned, result)
+        return SharedTable(returned)
+
+    result, peak_bytes = with_peak(whole)
+    # What was written into shared memory counts for the worker that wrote it, though it is not mapped there.
+    return Done(result, peak_bytes + returned.stat().st_size if peak_bytes else 0)
 
 
 def _process() -> ProcessPoolExecutor:

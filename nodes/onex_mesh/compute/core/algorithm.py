@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from types import MappingProxyType
 from typing import TypeAlias
 
 from pydantic import BaseModel
 
-from onex_mesh.compute.core.data import RESULT, DataForm, data_form
-from onex_mesh.runtime.definition import annotations_of, checked_name, checked_version, refused
+from onex_mesh.compute.core.data import DataForm
+from onex_mesh.compute.core.signature import PARAMETERS, Function, Input, signature_of
+from onex_mesh.runtime.definition import checked_name, checked_version, refused
 
-Function: TypeAlias = Callable[..., object]
-
-_PARAMETERS = "params"
-_CONTEXT = "ctx"
+_NO_INPUTS: Mapping[str, object] = MappingProxyType({})
 
 
 class MergeStrategy(StrEnum):
@@ -47,12 +46,14 @@ class Algorithm:
         function: What is called, with data and, where it takes them, `params=` and `ctx=`.
         pure: Whether the same input always gives the same output.
         input: Form of its data.
+        inputs: Its further inputs.
         output: Form of its result.
         params_model: Model of its parameters; None if it takes none.
         takes_context: Whether it takes a `ComputeContext`.
         merge: Its strategy for chunks; None if it cannot work on chunks.
         merge_function: Makes one result of the list of partial results, for CUSTOM.
         merge_takes_params: Whether the merge function takes `params=` too.
+        own_merge: Whether what it makes of chunks is for its merge function only.
     """
 
     name: str
@@ -61,12 +62,14 @@ class Algorithm:
     function: Function
     pure: bool
     input: DataForm
+    inputs: tuple[Input, ...]
     output: DataForm
     params_model: type[BaseModel] | None
     takes_context: bool
     merge: MergeStrategy | None
     merge_function: Function | None = field(default=None)
     merge_takes_params: bool = False
+    own_merge: bool = False
 
     @property
     def chunkable(self) -> bool:
@@ -83,12 +86,13 @@ class Algorithm:
         pure: bool = True,
         merge: Merge = None,
         description: str = "",
+        own_merge: bool = False,
     ) -> Algorithm:
         """The algorithm that a function is.
 
-        The function takes data first, then optionally `params` (a pydantic model) and `ctx` (a `ComputeContext`), and
-        says what it returns. Data and result are a pydantic model, a list of models, a `pyarrow.Table`, `bytes`, or
-        any plain JSON type; `Json` or `object` takes all JSON as it is.
+        The function takes data first, then further inputs by any names, optionally `params` (a pydantic model) and
+        `ctx` (a `ComputeContext`), and says what it returns. Data, inputs and result are a pydantic model, a list of
+        models, a `pyarrow.Table`, `bytes`, or any plain JSON type; `Json` or `object` takes all JSON as it is.
 
         Args:
             function: The function; not a coroutine function.
@@ -98,31 +102,31 @@ class Algorithm:
             merge: How results of chunks become one: a strategy, or a function from the list of partial results (and
                 optionally `params`) to the result. None: it cannot work on chunks.
             description: For people. Default: the first paragraph of the docstring.
+            own_merge: Whether what it makes of chunks is for its merge function only.
 
         Raises:
             ValidationError: The signature is none of these; the message begins with file and line.
         """
-        hints = _checked(function)
-        data, params, context = _parameters(function, hints)
-        input_form = data_form(function, hints[data], f"the data {data!r}")
-        if "return" not in hints:
-            raise refused(function, "the return type is not annotated")
+        signature = signature_of(function)
         strategy, merge_function = _merge(function, merge)
-        if strategy is not None and not input_form.divisible:
-            raise refused(function, f"data of type {input_form.name} cannot be cut into chunks; drop `merge`")
+        if strategy is not None and not signature.data.divisible:
+            raise refused(function, f"data of type {signature.data.name} cannot be cut into chunks; drop `merge`")
+        params = signature.params_model
         return cls(
             name=checked_name(function, name or getattr(function, "__name__", "")),
             version=checked_version(function, version),
             description=description or _first_paragraph(function),
             function=function,
             pure=pure,
-            input=input_form,
-            output=data_form(function, hints["return"], RESULT),
+            input=signature.data,
+            inputs=signature.inputs,
+            output=signature.output,
             params_model=params,
-            takes_context=context,
+            takes_context=signature.takes_context,
             merge=strategy,
             merge_function=merge_function,
             merge_takes_params=merge_function is not None and _merge_takes_params(merge_function, params),
+            own_merge=own_merge,
         )
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -130,19 +134,23 @@ class Algorithm:
         merge = self.merge_function or self.merge
         return _looked_at, (self.function, self.name, self.version, self.pure, merge)
 
-    def call(self, data: object, params: BaseModel | None, context: object) -> object:
+    def call(
+        self, data: object, params: BaseModel | None, context: object, inputs: Mapping[str, object] = _NO_INPUTS
+    ) -> object:
         """Calls the function.
 
         Args:
             data: Data in the form of `input`.
             params: An instance of `params_model`, or None if there is none.
             context: The `ComputeContext`.
+            inputs: Further inputs by name, in the forms of `inputs`.
         """
-        if params is None:
-            return self.function(data, ctx=context) if self.takes_context else self.function(data)
+        named = dict(inputs)
+        if params is not None:
+            named[PARAMETERS] = params
         if self.takes_context:
-            return self.function(data, params=params, ctx=context)
-        return self.function(data, params=params)
+            named["ctx"] = context
+        return self.function(data, **named)
 
     def merged(self, partials: Sequence[object], params: BaseModel | None) -> object:
         """Calls the merge function with the list of partial results."""
@@ -155,47 +163,6 @@ class Algorithm:
 @cache
 def _looked_at(function: Function, name: str, version: str, pure: bool, merge: Merge) -> Algorithm:
     return Algorithm.from_function(function, name=name, version=version, pure=pure, merge=merge)
-
-
-def _checked(function: Function) -> dict[str, object]:
-    if not inspect.isroutine(function):
-        raise refused(function, f"an algorithm is a function, not a {type(function).__name__}")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise refused(function, "an algorithm is pure and does not wait: `def`, not `async def`")
-    if inspect.isgeneratorfunction(function):
-        raise refused(function, "an algorithm returns its result, it does not yield it")
-    return annotations_of(function)
-
-
-def _parameters(function: Function, hints: dict[str, object]) -> tuple[str, type[BaseModel] | None, bool]:
-    """Name of the data parameter, model of `params`, whether there is a `ctx`."""
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters or parameters[0].kind not in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    ):
-        raise refused(function, "an algorithm takes its data as the first parameter")
-    data, rest = parameters[0], parameters[1:]
-    if data.name in (_PARAMETERS, _CONTEXT, "self", "cls"):
-        raise refused(function, f"the first parameter is the data, not {data.name!r}")
-    if data.name not in hints:
-        raise refused(function, f"the data {data.name!r} is not annotated")
-    for parameter in rest:
-        if parameter.name not in (_PARAMETERS, _CONTEXT) or parameter.kind in (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.VAR_POSITIONAL,
-            inspect.Parameter.VAR_KEYWORD,
-        ):
-            raise refused(function, f"{parameter.name!r}: after the data come only `params` and `ctx`")
-    names = [parameter.name for parameter in rest]
-    return data.name, _params_model(function, hints) if _PARAMETERS in names else None, _CONTEXT in names
-
-
-def _params_model(function: Function, hints: dict[str, object]) -> type[BaseModel]:
-    annotation = hints.get(_PARAMETERS)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    raise refused(function, "`params` is annotated with a pydantic model")
 
 
 def _merge(function: Function, merge: Merge) -> tuple[MergeStrategy | None, Function | None]:
@@ -212,7 +179,7 @@ def _merge_takes_params(merge: Function, params: type[BaseModel] | None) -> bool
     names = list(inspect.signature(merge).parameters)
     if len(names) == 1:
         return False
-    if len(names) == 2 and names[1] == _PARAMETERS and params is not None:
+    if len(names) == 2 and names[1] == PARAMETERS and params is not None:
         return True
     raise refused(merge, "merge takes the list of partial results, and `params` if the algorithm does")
 

@@ -46,7 +46,7 @@ def is_array(value: object) -> TypeIs[Array]:
     return is_array_type(type(value))
 
 
-def array_of(value: object, offset: int = 0) -> object:
+def array_of(value: object, offset: int = 0, at: str = "input_data") -> object:
     """The array of numbers or booleans, of lists of them (all of one length), or of a table of such columns.
 
     Of a table with one column the array has one dimension, else a row of it for each row. Integers are int64, and
@@ -55,22 +55,23 @@ def array_of(value: object, offset: int = 0) -> object:
     Args:
         value: Plain JSON or a table.
         offset: How many items come before, for paths.
+        at: Where the data stands, for paths.
 
     Raises:
         ValidationError: It is something else, or a number would be rounded; with its path.
     """
     if is_table(value):
-        return _of_table(value)
+        return _of_table(value, at)
     found = _Leaves()
-    found.look(value, "input_data", offset)
+    found.look(value, at, offset)
     if bool in found.kinds and len(found.kinds) > 1:
-        raise _refused("input_data", "booleans and numbers are mixed")
+        raise _refused(at, "booleans and numbers are mixed")
     if found.large and (float in found.kinds or found.beyond):
         raise _refused(found.beyond or found.large, "is an integer that an array of this type would round")
     try:
         return _numpy().array(value, dtype=found.dtype())
     except ValueError as error:
-        raise _refused("input_data", f"cannot be an array: {error}") from error
+        raise _refused(at, f"cannot be an array: {error}") from error
 
 
 class _Leaves:
@@ -117,16 +118,16 @@ def plain_of(result: object) -> object:
     return result.tolist()
 
 
-def _of_table(table: Table) -> object:
+def _of_table(table: Table, at: str) -> object:
     """Columns side by side; never by way of a type that would round."""
     np, kinds = _numpy(), arrow().types
     columns = []
     for name in table.column_names:
         column = table.column(name)
         if not (kinds.is_integer(column.type) or kinds.is_floating(column.type) or kinds.is_boolean(column.type)):
-            raise _refused(f"input_data.{name}", f"expected numbers, found {column.type}")
+            raise _refused(f"{at}.{name}", f"expected numbers, found {column.type}")
         if column.null_count:
-            raise _refused(f"input_data.{name}", "has nulls, which an array cannot hold")
+            raise _refused(f"{at}.{name}", "has nulls, which an array cannot hold")
         columns.append(column)
     if len({str(column.type) for column in columns}) > 1:
         floats = []
@@ -134,7 +135,7 @@ def _of_table(table: Table) -> object:
             try:
                 floats.append(column.cast(arrow().float64()))
             except arrow().ArrowException as error:
-                raise _refused(f"input_data.{name}", f"does not fit beside the others: {error}") from error
+                raise _refused(f"{at}.{name}", f"does not fit beside the others: {error}") from error
         columns = floats
     arrays = [column.to_numpy() for column in columns]
     return arrays[0] if len(arrays) == 1 else np.column_stack(arrays) if arrays else np.empty((0, 0))

@@ -1,4 +1,4 @@
-"""Algorithms that every node has: sum, statistics, map and identity; those over whole tables are in `builtins`."""
+"""Algorithms that every node has: sum, statistics and identity; those over whole tables are in `builtins`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 
-from cel_expr_python import cel
 from pydantic import BaseModel, ConfigDict, Field
 
-from onex_mesh.compute.core.algorithm import Function, Merge, MergeStrategy
+from onex_mesh.compute.core.algorithm import Merge, MergeStrategy
 from onex_mesh.compute.core.builtins import TABULAR
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import json_type
 from onex_mesh.compute.core.registry import AlgorithmRegistry
-from onex_mesh.runtime.cel_environment import new_environment
+from onex_mesh.compute.core.signature import Function
 from onex_mesh.runtime.errors import ValidationError
 
 Number = int | float
@@ -36,15 +35,6 @@ class StatisticsParams(FieldParams):
     quantiles: tuple[float, ...] = Field((0.25, 0.5, 0.75), description="Quantiles to give, each within 0 to 1.")
 
 
-class MapParams(BaseModel):
-    """How a row becomes another."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fields: dict[str, str] = Field(description="Expression in CEL over `row`, by the name of the new field.")
-    keep: bool = Field(False, description="Whether the row's own fields stay.")
-
-
 def with_builtins(registry: AlgorithmRegistry) -> AlgorithmRegistry:
     """The registry with the built-in algorithms added, but for names that the application took."""
     taken = set(registry.names())
@@ -52,12 +42,13 @@ def with_builtins(registry: AlgorithmRegistry) -> AlgorithmRegistry:
         (identity, "identity", MergeStrategy.CONCATENATE),
         (total, "sum", exact_sum),
         (describe, "statistics", None),
-        (map_rows, "map", MergeStrategy.CONCATENATE),
-        *TABULAR,
     )
     for function, name, merge in own:
         if name not in taken:
             registry.add_function(function, name=name, merge=merge)
+    for function, name, merge in TABULAR:
+        if name not in taken:
+            registry.add_function(function, name=name, merge=merge, own_merge=callable(merge))
     return registry
 
 
@@ -113,38 +104,6 @@ def _quantile(ordered: Sequence[Number], share: float) -> float | None:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
-
-
-def map_rows(data: list[dict[str, object]], params: MapParams, ctx: ComputeContext) -> list[dict[str, object]]:
-    """Computes fields of each row by expressions in CEL; one that only names another field renames it."""
-    environment = new_environment(("row",))
-    programs = {}
-    for name, expression in params.fields.items():
-        try:
-            programs[name] = environment.compile(expression)
-        except RuntimeError as error:
-            text = f"not CEL: {str(error).splitlines()[0]}"
-            raise ValidationError(
-                f"parameters.fields.{name}: {text}", violations=((f"parameters.fields.{name}", text),)
-            ) from error
-    rows: list[dict[str, object]] = []
-    for index, row in enumerate(data, ctx.offset):
-        made = dict(row) if params.keep else {}
-        for name, program in programs.items():
-            made[name] = _evaluate(program, row, index, name)
-        rows.append(made)
-    return rows
-
-
-def _evaluate(program: cel.Expression, row: dict[str, object], index: int, name: str) -> object:
-    result = program.eval(data={"row": row})
-    value = result.plain_value()
-    if result.type() == cel.Type.ERROR:
-        text = str(value).splitlines()[0]
-        raise ValidationError(
-            f"input_data[{index}]: the field {name!r} failed: {text}", violations=((f"input_data[{index}]", text),)
-        )
-    return value
 
 
 def numbers(data: Sequence[object], field: str, offset: int = 0) -> list[Number]:

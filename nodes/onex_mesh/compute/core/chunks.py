@@ -57,7 +57,7 @@ def strategy_of(algorithm: Algorithm, asked: MergeStrategy | None) -> MergeStrat
     """How to merge: as asked, or the algorithm's own way.
 
     Raises:
-        ValidationError: The algorithm cannot work on chunks, or has no merge function for CUSTOM.
+        ValidationError: The algorithm cannot work on chunks, has no merge function for CUSTOM, or takes no other.
     """
     if algorithm.merge is None:
         text = f"the algorithm {algorithm.name!r} cannot work on chunks"
@@ -65,13 +65,23 @@ def strategy_of(algorithm: Algorithm, asked: MergeStrategy | None) -> MergeStrat
     if asked is MergeStrategy.CUSTOM and algorithm.merge_function is None:
         text = f"the algorithm {algorithm.name!r} declares no merge function"
         raise ValidationError(f"merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),))
+    if algorithm.own_merge and asked not in (None, MergeStrategy.CUSTOM):
+        text = (
+            f"what the algorithm {algorithm.name!r} makes of chunks is for its own merge function only; ask for CUSTOM"
+        )
+        raise ValidationError(f"merge_strategy: {text}", violations=(("parallel_config.merge_strategy", text),))
     return asked or algorithm.merge
 
 
 def concatenated(partials: Sequence[object]) -> object:
     """One list, or one table, of partial results in their order; a partial that is neither is one item."""
     if partials and all(is_table(partial) for partial in partials):
-        table: Table = arrow().concat_tables(partials)
+        try:
+            # A column may be empty in one chunk, or whole in one and not in the next.
+            table: Table = arrow().concat_tables(partials, promote_options="permissive")
+        except arrow().ArrowException as error:
+            text = f"the results of the chunks are tables that do not fit together: {str(error).splitlines()[0]}"
+            raise ValidationError(text, violations=(("parallel_config", text),)) from error
         return table
     joined: list[object] = []
     for partial in partials:

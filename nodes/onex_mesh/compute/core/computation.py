@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pydantic
-from google.protobuf.struct_pb2 import Struct
 from pydantic import BaseModel
 
 from onex.v1 import compute_pb2
@@ -13,7 +13,8 @@ from onex_mesh.compute.core.algorithm import Algorithm
 from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import violations_error
 from onex_mesh.compute.core.errors import failure_of
-from onex_mesh.compute.core.output import encoded, output_schema, read_data, shaped, size_of
+from onex_mesh.compute.core.output import encoded, output_schema, shaped, size_of
+from onex_mesh.compute.core.received import Received
 from onex_mesh.compute.core.rules import Rules
 from onex_mesh.compute.core.validation import validate_input
 from onex_mesh.runtime.errors import ComputeFailedError, OnexError, ValidationError
@@ -28,19 +29,55 @@ class Task:
     data: object
     params: BaseModel | None
     context: ComputeContext
+    inputs: Mapping[str, object] = field(default_factory=dict)
 
 
-def prepared(contract: compute_pb2.ComputeContract, algorithm: Algorithm, context: ComputeContext) -> Task:
+def prepared(
+    contract: compute_pb2.ComputeContract,
+    algorithm: Algorithm,
+    context: ComputeContext,
+    received: Received | None = None,
+    inputs: Mapping[str, Received] | None = None,
+) -> Task:
     """The task of a contract: its data read and checked, its parameters too.
+
+    Args:
+        contract: The contract.
+        algorithm: Its algorithm.
+        context: What the algorithm is told.
+        received: Its input, where that was taken out of it already.
+        inputs: Its further inputs, likewise.
 
     Raises:
         ValidationError: They do not fit; with all violations and their paths (R36, R37).
     """
-    data = read_data(contract.input_data)
+    data = (received or Received(contract.input_data)).read()
     rules = contract.input_validation
     schema = from_struct(rules.json_schema)
     validate_input(data, rules.required_fields, rules.data_types, _rules(rules), schema)
-    return Task(algorithm, data, _params(algorithm, contract), context)
+    if inputs is None:
+        inputs = {name: Received(contract.inputs[name]) for name in sorted(contract.inputs)}
+    return Task(algorithm, data, _params(algorithm, contract), context, _read_inputs(algorithm, inputs))
+
+
+def _read_inputs(algorithm: Algorithm, inputs: Mapping[str, Received]) -> dict[str, object]:
+    """The further inputs by name; those that are not given and need not be are left out."""
+    names = {one.name for one in algorithm.inputs}
+    known = f"it takes {', '.join(sorted(names))}" if names else "it takes none"
+    violations = [
+        (f"inputs.{name}", f"the algorithm {algorithm.name!r} has no such input: {known}")
+        for name in inputs
+        if name not in names
+    ]
+    violations += [
+        (f"inputs.{one.name}", "is required and missing")
+        for one in algorithm.inputs
+        if one.required and one.name not in inputs
+    ]
+    if violations:
+        at, text = violations[0]
+        raise ValidationError(f"{at}: {text}", violations=tuple(violations))
+    return {name: received.read(f"inputs.{name}") for name, received in inputs.items()}
 
 
 def _rules(validation: compute_pb2.InputValidation) -> dict[str, Rules]:
@@ -66,7 +103,13 @@ def run(task: Task) -> object:
     algorithm, context = task.algorithm, task.context
     context.check()
     try:
-        return algorithm.call(algorithm.input.read(task.data, context.offset), task.params, context)
+        data = algorithm.input.read(task.data, context.offset)
+        inputs = {
+            one.name: one.form.read(task.inputs[one.name], at=f"inputs.{one.name}")
+            for one in algorithm.inputs
+            if one.name in task.inputs
+        }
+        return algorithm.call(data, task.params, context, inputs)
     except OnexError:
         raise
     except Exception as error:
@@ -74,9 +117,23 @@ def run(task: Task) -> object:
 
 
 def finished(
-    contract: compute_pb2.ComputeContract, algorithm: Algorithm, result: object, correlation_id: str
+    contract: compute_pb2.ComputeContract,
+    algorithm: Algorithm,
+    result: object,
+    correlation_id: str,
+    output: compute_pb2.ComputeOutput | None = None,
 ) -> compute_pb2.ComputeOutput:
     """The output for a result, without how long it took.
+
+    A large result is in memory once while it is encoded, and what it was made of is let go before it is copied into
+    the output, unless the caller holds on to it.
+
+    Args:
+        contract: The contract.
+        algorithm: Its algorithm.
+        result: What the algorithm returned.
+        correlation_id: The request.
+        output: The message to fill, which may be a part of another one. Default: a new one.
 
     Raises:
         ComputeFailedError: The result is not of the type that the algorithm declares, or a part of it cannot be JSON;
@@ -87,31 +144,31 @@ def finished(
         value = algorithm.output.write(result)
     except ValueError as error:
         raise _refused(algorithm, str(error)) from None
-    shape = shaped(value, contract.output_transformation.format)
+    del result
+    output = compute_pb2.ComputeOutput() if output is None else output
+    output.correlation_id = correlation_id
+    metrics = output.performance_metrics
+    metrics.data_size = size_of(value)
+    metrics.algorithm_type, metrics.algorithm_version = algorithm.name, algorithm.version
+    metrics.worker_count = 1
+    _tell_schema(output, output_schema(value, algorithm.output, contract.output_transformation.format))
+    content = encoded(shaped(value, contract.output_transformation.format), contract.output_transformation.format)
+    del value
     try:
-        payload = encoded(shape, contract.output_transformation.format)
+        content.fill(output.processed_data)
     except ValidationError as error:
         raise _refused(algorithm, error.message) from None
-    schema = output_schema(value, algorithm.output, contract.output_transformation.format)
-    return compute_pb2.ComputeOutput(
-        output_schema=_as_struct(schema),
-        correlation_id=correlation_id,
-        processed_data=payload,
-        performance_metrics=compute_pb2.PerformanceMetrics(
-            data_size=size_of(value),
-            algorithm_type=algorithm.name,
-            algorithm_version=algorithm.version,
-            worker_count=1,
-        ),
-    )
+    return output
 
 
-def _as_struct(schema: dict[str, object] | None) -> Struct | None:
-    """A schema as it travels. One whose bounds a Struct cannot say exactly (beyond 2^53) is left out."""
+def _tell_schema(output: compute_pb2.ComputeOutput, schema: dict[str, object] | None) -> None:
+    """Puts a schema into an output. One whose bounds a Struct cannot say exactly (beyond 2^53) is left out."""
+    if schema is None:
+        return
     try:
-        return None if schema is None else to_struct(schema)
+        output.output_schema.CopyFrom(to_struct(schema))
     except ValidationError:
-        return None
+        return
 
 
 def _refused(algorithm: Algorithm, text: str) -> ComputeFailedError:

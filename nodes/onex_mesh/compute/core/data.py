@@ -66,20 +66,21 @@ class DataForm:
             return None
         return self.adapter.json_schema()
 
-    def read(self, value: object, offset: int = 0) -> object:
+    def read(self, value: object, offset: int = 0, at: str = "input_data") -> object:
         """Data in this form, from plain JSON, bytes or a table.
 
         Args:
             value: The data, or a chunk of it.
             offset: How many items come before the chunk, for paths.
+            at: Where the data stands, for paths.
 
         Raises:
             ValidationError: It does not fit; with the path of each violation.
         """
         if self.kind is DataKind.TABLE:
-            return value if is_table(value) else table_of(value)
+            return value if is_table(value) else table_of(value, at)
         if self.kind is DataKind.ARRAY:
-            return array_of(value, offset)
+            return array_of(value, offset, at)
         if self.kind is DataKind.AS_GIVEN:
             return value
         if is_table(value):
@@ -89,7 +90,7 @@ class DataForm:
         try:
             return self.adapter.validate_python(value)
         except pydantic.ValidationError as error:
-            raise violations_error(error, "input_data", offset) from None
+            raise violations_error(error, at, offset) from None
 
     def write(self, result: object) -> object:
         """A result of this form as plain JSON, bytes or a table.

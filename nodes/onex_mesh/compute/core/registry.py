@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onex_mesh.compute.core.algorithm import Algorithm, Function, Merge
+from onex_mesh.compute.core.algorithm import Algorithm, Merge
+from onex_mesh.compute.core.signature import Function
 from onex_mesh.runtime.definition import Versions
 from onex_mesh.runtime.errors import AlgorithmNotFoundError
 
@@ -32,6 +33,7 @@ class AlgorithmRegistry:
         pure: bool = True,
         merge: Merge = None,
         description: str = "",
+        own_merge: bool = False,
     ) -> Algorithm:
         """Registers the algorithm that a function is; see `Algorithm.from_function`.
 
@@ -39,7 +41,13 @@ class AlgorithmRegistry:
             ValidationError: Its signature is wrong, or its name and version are taken; with file and line.
         """
         algorithm = Algorithm.from_function(
-            function, name=name, version=version, pure=pure, merge=merge, description=description
+            function,
+            name=name,
+            version=version,
+            pure=pure,
+            merge=merge,
+            description=description,
+            own_merge=own_merge,
         )
         self.add(algorithm)
         return algorithm

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from onex_mesh.runtime.errors import ValidationError
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+
+
+Rows: TypeAlias = list[dict[str, object]]
+"""Rows of JSON."""
 
 
 class Table(Protocol):
@@ -23,6 +28,10 @@ class Table(Protocol):
     @property
     def column_names(self) -> list[str]:
         """Its columns, in order."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its rows; of a slice, those of its own rows only."""
 
     @property
     def schema(self) -> object:
@@ -65,6 +74,18 @@ class Column(Protocol):
         """Its values."""
 
 
+class Lists(Column, Protocol):
+    """What is used of an array of lists."""
+
+    @property
+    def offsets(self) -> Column:
+        """Where each list begins among the values, and where the last one ends."""
+
+    @property
+    def values(self) -> Column:
+        """The values of all lists."""
+
+
 def is_table_type(annotation: object) -> bool:
     """Whether an annotation is pyarrow.Table, without importing pyarrow."""
     return (
@@ -79,17 +100,21 @@ def is_table(value: object) -> TypeIs[Table]:
     return is_table_type(type(value))
 
 
-def table_of(value: object) -> Table:
+def table_of(value: object, at: str = "") -> Table:
     """The table of a list of rows, of one row, or of plain values, which make the column "value".
 
     A field that some rows have and others lack is null where it is missing. Fields keep the order in which they first
     appear.
 
+    Args:
+        value: The rows, the row or the values.
+        at: Where they stand, for the error.
+
     Raises:
         ValidationError: The values of a column have no common type, or pyarrow is not installed.
     """
     pa = arrow()
-    rows = _rows(value)
+    rows = _rows(value, at)
     columns: dict[str, None] = {}
     for row in rows:
         columns.update(dict.fromkeys(row))
@@ -99,11 +124,17 @@ def table_of(value: object) -> Table:
             arrays.append(pa.array([row.get(column) for row in rows]))
         except (pa.ArrowException, ValueError, OverflowError, TypeError) as error:
             reason = str(error).splitlines()[0]
+            path = f"{at}.{column}" if at else column
             raise ValidationError(
-                f"the column {column!r} cannot be a table's: {reason}", violations=((column, reason),)
+                f"the column {column!r} cannot be a table's: {reason}", violations=((path, reason),)
             ) from error
     table: Table = pa.table(arrays, names=list(columns))
     return table
+
+
+def has_arrow() -> bool:
+    """Whether pyarrow is installed."""
+    return importlib.util.find_spec("pyarrow") is not None
 
 
 def arrow() -> types.ModuleType:
@@ -128,11 +159,12 @@ def arrow_compute() -> types.ModuleType:
     return importlib.import_module("pyarrow.compute")
 
 
-def _rows(value: object) -> Sequence[dict[str, object]]:
+def _rows(value: object, at: str) -> Sequence[dict[str, object]]:
     items: Sequence[object] = value if isinstance(value, list | tuple) else [value]
     rows = [item for item in items if isinstance(item, dict)]
     if not rows:
         return [{"value": item} for item in items]
     if len(rows) < len(items):
-        raise ValidationError("a table is made of rows or of plain values, not of both")
+        text = "a table is made of rows or of plain values, not of both"
+        raise ValidationError(f"{at}: {text}" if at else text, violations=((at, text),))
     return rows

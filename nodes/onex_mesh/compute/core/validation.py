@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from onex_mesh.compute.core.data import VIOLATIONS_MAX, json_type
 from onex_mesh.compute.core.json_schema import schema_validator, schema_violations
-from onex_mesh.compute.core.rules import Rules, Violation, rule_violations
+from onex_mesh.compute.core.rules import Rules, rule_violations
 from onex_mesh.compute.core.tables import Column, arrow, is_table
 from onex_mesh.runtime.errors import ValidationError
 
+_SCHEMA_AT = "input_validation.json_schema"
 TYPES = ("string", "integer", "number", "boolean", "object", "array", "null")
 
 
@@ -46,7 +47,7 @@ def validate_input(
     found = chain(
         _violations(data, required_fields, data_types) if required_fields or data_types else (),
         rule_violations(data, rules),
-        _against(data, json_schema) if json_schema else (),
+        schema_violations(schema_validator(json_schema, _SCHEMA_AT), data) if json_schema else (),
     )
     violations = tuple(islice(found, VIOLATIONS_MAX))
     if violations:
@@ -76,16 +77,6 @@ def _violations(
         for field, expected in data_types.items():
             if field in row and not _fits(row[field], expected):
                 yield f"{at}.{field}", f"has the wrong type: expected {expected}, found {json_type(row[field])}"
-
-
-def _against(data: object, json_schema: Mapping[str, object]) -> Iterator[Violation]:
-    validator = schema_validator(json_schema, "input_validation.json_schema")
-    rows = data.to_pylist() if is_table(data) else data
-    if not isinstance(rows, list):
-        yield from schema_violations(validator, rows, "input_data")
-        return
-    for index, row in enumerate(rows):
-        yield from schema_violations(validator, row, f"input_data[{index}]")
 
 
 def _all_fit(column: Column, expected: str) -> bool:

@@ -12,6 +12,7 @@ from onex.v1 import action_pb2, common_pb2, effect_pb2, intent_pb2, workflow_pb2
 from onex_mesh.orchestrator.core.plan import Plan, PlannedStep
 from onex_mesh.orchestrator.core.records import RESULT_BYTES_MAX, Results, timestamp
 from onex_mesh.runtime import errors
+from onex_mesh.runtime.payload import NO_STORE
 from onex_mesh.runtime.templates import Scope
 
 
@@ -107,13 +108,11 @@ class Inputs:
         Raises:
             ValidationError: A template cannot be resolved.
         """
-        command = step.template.resolve(self.scope(step))
-        if step.state_key and step.state_key in states:
-            with_state = action_pb2.Command()
-            with_state.CopyFrom(command)
-            with_state.reduction.current_state.CopyFrom(states[step.state_key].state)
-            return with_state
-        return command
+        return continued(step.template.resolve(self.scope(step)), step, states)
+
+    def is_stored(self, step: PlannedStep) -> bool:
+        """Whether the step's templates look into something that lies in the payload store and has to be fetched."""
+        return bool(self.scope(step).stored(step.template.opens))
 
     def chain(self, steps: Sequence[PlannedStep]) -> action_pb2.Command | None:
         """Several steps as one command; None if something that they read is not JSON and so cannot travel along."""
@@ -141,18 +140,12 @@ class Inputs:
             chain.links.add(step_id=step.step_id, command=step.template.command, parameters=step.parameters)
         return action_pb2.Command(chain=chain)
 
-    def output(self) -> common_pb2.Payload | None:
-        """The workflow's output: its template, or the output of the last step that has one.
-
-        Raises:
-            ValidationError: The template cannot be resolved.
-        """
-        if self._plan.output is None:
-            for step in reversed(self._plan.steps):
-                if step.step_id in self._outputs:
-                    return self._outputs[step.step_id]
-            return None
-        return self._plan.output.resolve(self.scope(None))
+    def last_output(self) -> common_pb2.Payload | None:
+        """The output of the last step that has one: that of a workflow without a template for it."""
+        for step in reversed(self._plan.steps):
+            if step.step_id in self._outputs:
+                return self._outputs[step.step_id]
+        return None
 
     def scope(self, step: PlannedStep | None) -> Scope:
         """The variables of templates."""
@@ -163,6 +156,18 @@ class Inputs:
             workflow=self._workflow,
             statuses=self._statuses,
         )
+
+
+def continued(
+    command: action_pb2.Command, step: PlannedStep, states: Mapping[str, workflow_pb2.ReducerState]
+) -> action_pb2.Command:
+    """The command of a step with the state that its reduction continues from; the command itself without one."""
+    if not step.state_key or step.state_key not in states:
+        return command
+    with_state = action_pb2.Command()
+    with_state.CopyFrom(command)
+    with_state.reduction.current_state.CopyFrom(states[step.state_key].state)
+    return with_state
 
 
 def step_result(
@@ -260,7 +265,7 @@ def too_large(output: action_pb2.StepOutput, step: PlannedStep) -> common_pb2.On
     if size <= RESULT_BYTES_MAX or step.chainable:
         return None
     error = errors.PayloadTooLargeError(
-        f"the result of step {step.step_id!r} has {size} bytes; at most {RESULT_BYTES_MAX} are kept",
+        f"the result of step {step.step_id!r} has {size} bytes; at most {RESULT_BYTES_MAX} are kept; {NO_STORE}",
         error_context={"step_id": step.step_id, "size_bytes": size, "size_bytes_max": RESULT_BYTES_MAX},
     )
     return errors.to_proto(error, node_kind=common_pb2.NODE_KIND_ORCHESTRATOR)

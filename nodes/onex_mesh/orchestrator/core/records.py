@@ -17,9 +17,11 @@ from onex.v1.workflow_pb2 import (
 )
 from onex_mesh.orchestrator.core.machine import Progress, StepProgress
 from onex_mesh.orchestrator.core.plan import Plan
+from onex_mesh.runtime.payload import INLINE_BYTES_MAX
 
-RESULT_BYTES_MAX = 256 * 1024
-"""Largest result that the log keeps. A larger one of a COMPUTE step is left out and recomputed after a crash."""
+RESULT_BYTES_MAX = INLINE_BYTES_MAX
+"""Largest result that the log keeps. Nodes with a payload store send the location of a larger one; without, that of a
+COMPUTE step is left out and recomputed after a crash."""
 
 _OMITTED = "omitted"
 

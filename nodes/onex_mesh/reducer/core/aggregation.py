@@ -1,272 +1,216 @@
-"""Aggregations: folds over records that continue from where they were left (R49, R54, R55, F24)."""
+"""Aggregations that contracts ask for: folds over records, continued from where they were left (R49, R54, R55, F24)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import pydantic
-from pydantic import BaseModel
+from typing import Protocol, TypeAlias, cast
 
 from onex.v1 import reducer_pb2
-from onex_mesh.reducer.core.aggregates.extremes import extreme
-from onex_mesh.reducer.core.aggregates.variance import variance
+from onex_mesh.reducer.core.aggregates.custom import Custom
+from onex_mesh.reducer.core.aggregates.distinct import Distinct
+from onex_mesh.reducer.core.aggregates.extremes import Extreme
+from onex_mesh.reducer.core.aggregates.fold import Fold
+from onex_mesh.reducer.core.aggregates.quantiles import Quantiles, bits_for
+from onex_mesh.reducer.core.aggregates.top_k import TopK
+from onex_mesh.reducer.core.aggregates.totals import Average, Count, Sum
+from onex_mesh.reducer.core.aggregates.variance import Variance
 from onex_mesh.reducer.core.aggregator import Aggregator
-from onex_mesh.reducer.core.documents import checked_params, invalid, plain, read_model, read_state, write_model
-from onex_mesh.reducer.core.exact import ExactSum
-from onex_mesh.reducer.core.failure import failure_of
-from onex_mesh.reducer.core.freeze import freeze
-from onex_mesh.reducer.core.guard import Guard
-from onex_mesh.reducer.core.records import sum_of
-from onex_mesh.reducer.core.rows import TableRows
-from onex_mesh.runtime.errors import OnexError, ReductionFailedError, StateConsistencyError, ValidationError
+from onex_mesh.reducer.core.documents import checked_params
+from onex_mesh.reducer.core.grouped import WINDOW_FIELDS, Grouped, Shape
+from onex_mesh.reducer.core.parameters import DistinctParameters, QuantilesParameters, TopKParameters
+from onex_mesh.reducer.core.window_config import window_of
+from onex_mesh.runtime.errors import ValidationError
+from onex_mesh.runtime.payload import from_struct
 
-METHODS = ("sum", "average", "count", "min", "max", "variance", "custom")
+METHODS = (
+    "sum",
+    "average",
+    "count",
+    "min",
+    "max",
+    "variance",
+    "quantiles",
+    "distinct",
+    "top_k",
+    "custom",
+)
+AGGREGATES_MAX = 64
+
+AggregatorOf: TypeAlias = Callable[[str, str], Aggregator]
+"""The application's aggregator of a name and a version."""
 
 
-class Fold(Protocol):
-    """One aggregation under way. Immutable: `add` returns the next one."""
+class Aggregation(Protocol):
+    """An aggregation under way. Immutable: each method returns another one."""
 
-    def add(self, records: Sequence[object], offset: int) -> Fold:
-        """The fold with more records.
-
-        Args:
-            records: Plain JSON, or the rows of a table.
-            offset: How many records came before, for paths.
+    def add(self, records: Sequence[object], offset: int) -> Aggregation:
+        """The aggregation with more records; `offset` says how many came before, for paths.
 
         Raises:
-            ValidationError: Some do not fit.
+            ValidationError: Some do not fit, with the path of each, at most 100.
         """
 
     def result(self) -> object:
-        """The aggregate, as plain JSON."""
+        """The aggregate: plain JSON, and decimals as such."""
 
     def state(self) -> object:
         """What it takes to continue, as plain JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """The sum of numbers: exact for integers, correctly rounded for the rest, however they are grouped."""
+class Asked:
+    """One aggregate as a contract asks for it.
 
-    total: ExactSum
+    Attributes:
+        method: How to aggregate.
+        field: Field of the records; empty if they are values.
+        parameters: Parameters of the method, as plain JSON.
+        reducer: Name of the custom aggregator.
+        version: Its version; empty for the newest.
+        at: Where the contract says so.
+    """
+
+    method: reducer_pb2.AggregationMethod
     field: str
-
-    def add(self, records: Sequence[object], offset: int) -> Sum:
-        """See `Fold`."""
-        return Sum(sum_of(records, self.field, offset, self.total), self.field)
-
-    def result(self) -> object:
-        """The sum; 0 of nothing."""
-        return self.total.value()
-
-    def state(self) -> object:
-        """See `Fold`."""
-        return self.total.to_json()
+    parameters: Mapping[str, object]
+    reducer: str
+    version: str
+    at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Average:
-    """The mean of numbers; its state is (sum, count)."""
-
-    total: ExactSum
-    count: int
-    field: str
-
-    def add(self, records: Sequence[object], offset: int) -> Average:
-        """See `Fold`."""
-        total = sum_of(records, self.field, offset, self.total)
-        return Average(total, self.count + len(records), self.field)
-
-    def result(self) -> object:
-        """The mean, correctly rounded; null of nothing."""
-        return float(self.total.exact() / self.count) if self.count else None
-
-    def state(self) -> object:
-        """See `Fold`."""
-        return {"sum": self.total.to_json(), "count": self.count}
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """The number of records; with a field, of those in which it is there and not null."""
-
-    count: int
-    field: str
-
-    def add(self, records: Sequence[object], offset: int) -> Count:
-        """See `Fold`."""
-        if not self.field:
-            return Count(self.count + len(records), "")
-        if isinstance(records, TableRows):
-            return Count(self.count + records.present(self.field), self.field)
-        present = sum(isinstance(record, dict) and record.get(self.field) is not None for record in records)
-        return Count(self.count + present, self.field)
-
-    def result(self) -> object:
-        """The count."""
-        return self.count
-
-    def state(self) -> object:
-        """See `Fold`."""
-        return self.count
-
-
-@dataclass(frozen=True, slots=True)
-class Custom:
-    """An aggregator of the application."""
-
-    aggregator: Aggregator
-    params: BaseModel | None
-    partial: BaseModel
-
-    def add(self, records: Sequence[object], offset: int) -> Custom:
-        """See `Fold`. Where the aggregator declares a merge, the records are folded by themselves and merged."""
-        aggregator, params = self.aggregator, self.params
-        values = [self._record(record, index) for index, record in enumerate(records, offset)]
-        if not values:
-            return self
-        partial = self.partial
-        try:
-            with Guard(f"the aggregator {aggregator.name}"):
-                if aggregator.merge is None:
-                    for value in values:
-                        partial = self._checked(aggregator.step(partial, value, params=params), "step")
-                else:
-                    chunk = self._checked(aggregator.initial(params=params), "initial")
-                    for value in values:
-                        chunk = self._checked(aggregator.step(chunk, value, params=params), "step")
-                    partial = self._checked(aggregator.merge(partial, chunk, params=params), "merge")
-        except OnexError:
-            raise
-        except Exception as error:
-            raise failure_of(error, aggregator.step.function, f"the aggregator {aggregator.name}") from error
-        return Custom(aggregator, params, partial)
-
-    def result(self) -> object:
-        """What `finish` returned."""
-        aggregator = self.aggregator
-        try:
-            with Guard(f"the aggregator {aggregator.name}"):
-                return plain(aggregator.finish(self.partial, params=self.params))
-        except OnexError:
-            raise
-        except Exception as error:
-            raise failure_of(error, aggregator.finish.function, f"the aggregator {aggregator.name}") from error
-
-    def state(self) -> object:
-        """The state of the aggregator.
-
-        Raises:
-            StateConsistencyError: It could not be read again.
-        """
-        what = f"the aggregator {self.aggregator.name} left a state"
-        try:
-            document = write_model(self.partial)
-        except ValueError as error:
-            raise StateConsistencyError(f"{what} that cannot be stored: {error}") from None
-        read_state(self.aggregator.model, document, what)
-        return document
-
-    def _record(self, record: object, index: int) -> object:
-        if self.aggregator.record_model is None:
-            return freeze(record)
-        try:
-            return read_model(self.aggregator.record_model, record)
-        except pydantic.ValidationError as error:
-            raise invalid(error, f"input_data[{index}]") from None
-
-    def _checked(self, state: object, part: str) -> BaseModel:
-        if isinstance(state, self.aggregator.model):
-            return state
-        raise ReductionFailedError(
-            f"{part} of the aggregator {self.aggregator.name} returned a {type(state).__name__}, "
-            f"not a {self.aggregator.model.__name__}"
-        )
-
-
-def begin(
-    method: reducer_pb2.AggregationMethod, field: str, state: object, aggregator: Aggregator | None, parameters: object
-) -> Fold:
-    """The fold that a contract asks for, continuing from a state.
+def begin(config: reducer_pb2.ReductionConfig, state: object, aggregator_of: AggregatorOf) -> Aggregation:
+    """The aggregation that a contract asks for, continuing from a state.
 
     Args:
-        method: How to aggregate.
-        field: Field of the records; empty if they are numbers.
+        config: What it asks for.
         state: What to continue from, as plain JSON; None to begin anew.
-        aggregator: The application's, for CUSTOM.
-        parameters: Its parameters, as plain JSON.
+        aggregator_of: The application's aggregators.
 
     Raises:
-        ValidationError: There is no such method (R54), or it takes no parameters or fields.
-        StateConsistencyError: The state is not one of this method.
+        ValidationError: There is no such method (R54), or it takes no such parameters or fields; with each path.
+        StateConsistencyError: The state is not one of this aggregation.
     """
+    if not (config.aggregates or config.group_by or config.HasField("window")):
+        at = "reduction_config"
+        fold = empty_fold(_single(config, at), aggregator_of)
+        return fold if state is None else fold.resume(state, "current_state")
+    begun = Grouped(_shape(config, aggregator_of))
+    return begun if state is None else begun.resume(state, "current_state")
+
+
+def empty_fold(asked: Asked, aggregator_of: AggregatorOf) -> Fold:
+    """One aggregate of nothing.
+
+    Raises:
+        ValidationError: There is no such method (R54), or it takes no such parameters or fields.
+    """
+    field, method = asked.field, asked.method
     if method == reducer_pb2.AGGREGATION_METHOD_CUSTOM:
-        assert aggregator is not None
-        return _custom(aggregator, field, state, parameters)
-    if parameters:
-        text = "only a custom aggregator takes parameters"
-        raise ValidationError(text, violations=(("reduction_config.parameters", text),))
-    if method == reducer_pb2.AGGREGATION_METHOD_SUM:
-        return Sum(ExactSum() if state is None else ExactSum.from_json(state, "current_state"), field)
-    if method == reducer_pb2.AGGREGATION_METHOD_AVERAGE:
-        return _average(field, state)
-    if method == reducer_pb2.AGGREGATION_METHOD_COUNT:
-        return Count(0 if state is None else _count(state, "current_state"), field)
-    if method in (reducer_pb2.AGGREGATION_METHOD_MIN, reducer_pb2.AGGREGATION_METHOD_MAX):
-        return extreme(state, largest=method == reducer_pb2.AGGREGATION_METHOD_MAX, field=field)
-    if method == reducer_pb2.AGGREGATION_METHOD_VARIANCE:
-        return variance(state, field)
+        return _custom(asked, aggregator_of(asked.reducer, asked.version))
+    at = f"{asked.at}.parameters"
+    if method == reducer_pb2.AGGREGATION_METHOD_QUANTILES:
+        quantiles = cast("QuantilesParameters", checked_params(QuantilesParameters, asked.parameters, at))
+        return Quantiles(quantiles.quantiles, bits_for(quantiles.relative_error), field)
+    if method == reducer_pb2.AGGREGATION_METHOD_DISTINCT:
+        return Distinct(
+            cast("DistinctParameters", checked_params(DistinctParameters, asked.parameters, at)).precision, field
+        )
+    if method == reducer_pb2.AGGREGATION_METHOD_TOP_K:
+        top = cast("TopKParameters", checked_params(TopKParameters, asked.parameters, at))
+        return TopK(top.k, top.order, top.kept, field)
+    if asked.parameters:
+        text = "takes no parameters" if method in _PLAIN else "is set, but there is no such method"
+        raise _refused(at, f"the method {text}")
+    if method in _PLAIN:
+        return _PLAIN[method](field)
     text = f"the aggregation method {int(method)} is not supported; there are {', '.join(METHODS)}"
+    where = f"{asked.at}.aggregation_method" if asked.at == "reduction_config" else f"{asked.at}.method"
     raise ValidationError(
         text,
-        violations=(("reduction_config.aggregation_method", text),),
+        violations=((where, text),),
         error_context={"aggregation_method": int(method), "supported": list(METHODS)},
     )
 
 
-def _custom(aggregator: Aggregator, field: str, state: object, parameters: object) -> Custom:
-    if field:
+_PLAIN: Mapping[int, Callable[[str], Fold]] = {
+    reducer_pb2.AGGREGATION_METHOD_SUM: Sum,
+    reducer_pb2.AGGREGATION_METHOD_AVERAGE: Average,
+    reducer_pb2.AGGREGATION_METHOD_COUNT: Count,
+    reducer_pb2.AGGREGATION_METHOD_MIN: lambda field: Extreme(False, field),
+    reducer_pb2.AGGREGATION_METHOD_MAX: lambda field: Extreme(True, field),
+    reducer_pb2.AGGREGATION_METHOD_VARIANCE: Variance,
+}
+
+
+def _single(config: reducer_pb2.ReductionConfig, at: str) -> Asked:
+    parameters = from_struct(config.parameters)
+    return Asked(config.aggregation_method, config.field, parameters, config.reducer, config.version, at)
+
+
+def _shape(config: reducer_pb2.ReductionConfig, aggregator_of: AggregatorOf) -> Shape:
+    named: dict[str, Asked] = {}
+    window = window_of(config.window) if config.HasField("window") else None
+    taken = {*config.group_by, *(WINDOW_FIELDS if window else ())}
+    if not config.aggregates:
+        named[_method_name(config.aggregation_method)] = _single(config, "reduction_config")
+    for number, wanted in enumerate(config.aggregates):
+        at = f"reduction_config.aggregates[{number}]"
+        if not wanted.name or wanted.name in named:
+            raise _refused(f"{at}.name", "is there twice" if wanted.name else "is required and missing")
+        parameters = from_struct(wanted.parameters)
+        named[wanted.name] = Asked(wanted.method, wanted.field, parameters, wanted.reducer, wanted.version, at)
+    for name, asked in named.items():
+        if name in taken:
+            raise _refused(asked.at, f"the name {name!r} is that of a key or of the window too")
+    if len(named) > AGGREGATES_MAX:
+        raise _refused("reduction_config.aggregates", f"at most {AGGREGATES_MAX}, not {len(named)}")
+    _check_keys(config.group_by, has_window=window is not None)
+    empty = {name: empty_fold(asked, aggregator_of) for name, asked in named.items()}
+    if window is not None and window.is_session:
+        for name, fold in empty.items():
+            if not fold.is_mergeable:
+                raise _refused(named[name].at, "sessions grow together: the aggregator must declare `merge`")
+    described = tuple(_described(asked) for asked in named.values())
+    return Shape(tuple(named), tuple(empty.values()), described, tuple(config.group_by), window)
+
+
+def _check_keys(group_by: Iterable[str], *, has_window: bool) -> None:
+    seen: set[str] = set(WINDOW_FIELDS) if has_window else set()
+    for number, name in enumerate(group_by):
+        if not name or name in seen:
+            text = f"{name!r} is there twice, or is a name of the window's" if name else "is empty"
+            raise _refused(f"reduction_config.group_by[{number}]", text)
+        seen.add(name)
+
+
+def _described(asked: Asked) -> str:
+    """What an aggregate is, as text: states of one can only be continued as the same."""
+    what = asked.reducer or asked.field
+    parameters = json.dumps(asked.parameters, sort_keys=True) if asked.parameters else ""
+    return f"{_method_name(asked.method)}({what}){parameters}"
+
+
+def _method_name(method: reducer_pb2.AggregationMethod) -> str:
+    try:
+        return reducer_pb2.AggregationMethod.Name(method).removeprefix("AGGREGATION_METHOD_").lower()
+    except ValueError:
+        return str(int(method))
+
+
+def _custom(asked: Asked, aggregator: Aggregator) -> Custom:
+    if asked.field:
         text = "a custom aggregator is given whole records; `field` is for the built-in methods"
-        raise ValidationError(text, violations=(("reduction_config.field", text),))
+        raise ValidationError(text, violations=((f"{asked.at}.field", text),))
     params = None
     if aggregator.params_model is not None:
-        params = checked_params(aggregator.params_model, parameters or {})
-    elif parameters:
+        params = checked_params(aggregator.params_model, asked.parameters, f"{asked.at}.parameters")
+    elif asked.parameters:
         text = f"the aggregator {aggregator.name!r} takes no parameters"
-        raise ValidationError(text, violations=(("reduction_config.parameters", text),))
-    if state is not None:
-        return Custom(aggregator, params, read_state(aggregator.model, state))
-    what = f"the aggregator {aggregator.name}"
-    try:
-        with Guard(what):
-            initial = aggregator.initial(params=params)
-    except OnexError:
-        raise
-    except Exception as error:
-        raise failure_of(error, aggregator.initial.function, what) from error
-    if not isinstance(initial, aggregator.model):
-        raise ReductionFailedError(f"{what} begins with a {type(initial).__name__}, not a {aggregator.model.__name__}")
-    return Custom(aggregator, params, initial)
+        raise ValidationError(text, violations=((f"{asked.at}.parameters", text),))
+    return Custom.begun(aggregator, params)
 
 
-def _average(field: str, state: object) -> Average:
-    if state is None:
-        return Average(ExactSum(), 0, field)
-    if not isinstance(state, dict) or set(state) != {"sum", "count"}:
-        raise StateConsistencyError(
-            "current_state: an average continues from its sum and count, not from the mean alone",
-            error_context={"field": "current_state", "expected": "{sum, count}"},
-        )
-    total = ExactSum.from_json(state["sum"], "current_state.sum")
-    return Average(total, _count(state["count"], "current_state.count"), field)
-
-
-def _count(state: object, path: str) -> int:
-    if isinstance(state, int) and not isinstance(state, bool) and state >= 0:
-        return state
-    raise StateConsistencyError(
-        f"{path}: expected a count, 0 or more",
-        error_context={"field": path, "expected": "integer", "found": type(state).__name__},
-    )
+def _refused(at: str, text: str) -> ValidationError:
+    return ValidationError(f"{at}: {text}", violations=((at, text),))

@@ -43,8 +43,8 @@ def read_state(model: type[BaseModel], value: object, root: str = "current_state
         ) from None
 
 
-def checked_params(model: type[BaseModel], value: object) -> BaseModel:
-    """The parameters of an aggregator.
+def checked_params(model: type[BaseModel], value: object, root: str = "reduction_config.parameters") -> BaseModel:
+    """The parameters of a method or an aggregator; `root` says where they stand.
 
     Raises:
         ValidationError: They do not fit.
@@ -52,7 +52,7 @@ def checked_params(model: type[BaseModel], value: object) -> BaseModel:
     try:
         return read_model(model, value)
     except pydantic.ValidationError as error:
-        raise invalid(error, "reduction_config.parameters") from None
+        raise invalid(error, root) from None
 
 
 def write_model(value: BaseModel) -> dict[str, object]:

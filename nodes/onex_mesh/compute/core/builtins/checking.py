@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-from typing import Literal
+from itertools import chain, islice
+from typing import Literal, cast
 
 from pydantic import Field
 
 from onex_mesh.compute.core.builtins.frame import Params
+from onex_mesh.compute.core.chunks import concatenated
+from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import VIOLATIONS_MAX, AnyData
 from onex_mesh.compute.core.json_schema import Violation, schema_validator, schema_violations
-from onex_mesh.compute.core.tables import is_table
+from onex_mesh.compute.core.partial import Partial
 from onex_mesh.runtime.errors import ValidationError
 
 
@@ -25,9 +26,22 @@ class ValidateParams(Params):
     bound: int = Field(VIOLATIONS_MAX, description="How many violations are told at most.", ge=1, le=1000)
 
 
-def validate_rows(data: AnyData, params: ValidateParams) -> object:
+def validate_rows(data: AnyData, params: ValidateParams, ctx: ComputeContext) -> object:
     """The data, if it is as the schema says; violations with their paths otherwise."""
-    found = tuple(islice(_violations(data, params), params.bound))
+    validator = schema_validator(params.schema_, "algorithm_config.parameters.schema")
+    found = tuple(islice(schema_violations(validator, data, ctx.offset), params.bound))
+    return Partial({"data": data, "found": found}) if ctx.is_chunk else _told(data, found, params)
+
+
+def merge_checked(partials: list[Partial], params: ValidateParams) -> object:
+    """The data of all chunks, or their violations in the order of the rows."""
+    found = chain.from_iterable(cast("tuple[Violation, ...]", partial.parts["found"]) for partial in partials)
+    return _told(
+        concatenated([partial.parts["data"] for partial in partials]), tuple(islice(found, params.bound)), params
+    )
+
+
+def _told(data: object, found: tuple[Violation, ...], params: ValidateParams) -> object:
     if params.violations == "result":
         told = [{"path": path, "message": message} for path, message in found]
         return {"valid": not found, "violations": told}
@@ -36,13 +50,3 @@ def validate_rows(data: AnyData, params: ValidateParams) -> object:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ValidationError(f"{at}: {text}{more}", violations=found)
     return data
-
-
-def _violations(data: object, params: ValidateParams) -> Iterator[Violation]:
-    validator = schema_validator(params.schema_, "algorithm_config.parameters.schema")
-    rows = data.to_pylist() if is_table(data) else data
-    if not isinstance(rows, list):
-        yield from schema_violations(validator, rows, "input_data")
-        return
-    for index, row in enumerate(rows):
-        yield from schema_violations(validator, row, f"input_data[{index}]")

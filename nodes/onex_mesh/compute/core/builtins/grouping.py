@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from fractions import Fraction
-from typing import Literal, cast
+from typing import cast
 
-from pydantic import Field
-
-from onex_mesh.compute.core.builtins.frame import Params, columns, frame_of, refusal, refusing
+from onex_mesh.compute.core.builtins.aggregates import (
+    Aggregate,
+    GroupParams,
+    Name,
+    aggregated,
+    exact_means,
+    keys_of,
+    narrowed,
+    prepared,
+)
+from onex_mesh.compute.core.builtins.frame import columns, frame_of, present_in, refusal, refusing, require_in_chunks
+from onex_mesh.compute.core.builtins.group_merging import GroupedChunk, groups_of_chunk, merged_groups
+from onex_mesh.compute.core.context import ComputeContext
 from onex_mesh.compute.core.data import AnyData
+from onex_mesh.compute.core.partial import Partial
 from onex_mesh.compute.core.tables import Column, Table, arrow, arrow_compute, is_table
 
-Name = Literal["sum", "mean", "min", "max", "count", "count_distinct", "first", "last", "list", "variance", "stddev"]
-_NUMERIC = ("sum", "mean", "variance", "stddev")
-_INT64_MAX = 2**63 - 1
 
-
-class Aggregate(Params):
-    """One aggregate."""
-
-    function: Name = Field(description="What to compute; variance and stddev are the sample's (n - 1).")
-    field: str = Field("", description="Field of the rows. Only count goes without: then it counts rows.")
-
-
-class GroupParams(Params):
-    """What to compute by what."""
-
-    keys: tuple[str, ...] = Field((), description="Fields to group by. Default: all rows are one group.")
-    aggregates: dict[str, Aggregate] = Field(description="Aggregate, by the name of the new field.", min_length=1)
-
-
-def group_rows(data: AnyData, params: GroupParams) -> object:
+def group_rows(data: AnyData, params: GroupParams, ctx: ComputeContext) -> object:
     """One row per group, in the order of first appearance: the keys, then the aggregates.
 
     Aggregates leave nulls out, but for list. Sums of integers and of decimals are exact.
@@ -42,55 +34,63 @@ def group_rows(data: AnyData, params: GroupParams) -> object:
             raise refusal(f"{at}.field", "is required and missing")
         if name in params.keys:
             raise refusal(at, "is the name of a key too")
-    frame = frame_of(data)
-    fields = [aggregate.field for aggregate in params.aggregates.values() if aggregate.field]
-    source = columns(frame, list(dict.fromkeys((*params.keys, *fields))))
+    frame = frame_of(data, offset=ctx.offset)
+    names = _read(params)
+    source = columns(frame, names, offset=ctx.offset, may_lack=ctx.is_chunk)
     count = len(frame) if isinstance(frame, list) else frame.num_rows
     with refusing("input_data", "cannot be aggregated"):
-        table = _grouped(source, count, params)
-    return table if is_table(frame) else [_plain(row) for row in table.to_pylist()]
+        if not ctx.is_chunk or not count:
+            groups = _in_form(_grouped(source, count, params), is_table(frame))
+            # A chunk without rows is the only one.
+            return Partial({"whole": groups}) if ctx.is_chunk else groups
+        chunk = groups_of_chunk(source, count, params)
+    return Partial({"chunk": chunk, "is_table": is_table(frame), "present": present_in(frame, names)})
+
+
+def merge_groups(partials: list[Partial], params: GroupParams) -> object:
+    """The groups of all chunks."""
+    if "whole" in partials[0].parts:
+        return partials[0].parts["whole"]
+    chunks = [cast("GroupedChunk", one.parts["chunk"]) for one in partials]
+    require_in_chunks(partials, _read(params))
+    with refusing("input_data", "cannot be aggregated"):
+        return _in_form(merged_groups(chunks, params), any(one.parts["is_table"] for one in partials))
+
+
+def _read(params: GroupParams) -> list[str]:
+    """The fields that are looked at."""
+    fields = [aggregate.field for aggregate in params.aggregates.values() if aggregate.field]
+    return list(dict.fromkeys((*params.keys, *fields)))
+
+
+def _in_form(groups: Table, is_for_table: bool) -> object:
+    return groups if is_for_table else [_plain(row) for row in groups.to_pylist()]
 
 
 def _grouped(source: Table, count: int, params: GroupParams) -> Table:
-    """Columns are numbered while Arrow works on them, for its own names of results could clash with theirs."""
     pa = arrow()
-    made: dict[str, object] = {f"k{at}": source.column(name) for at, name in enumerate(params.keys)}
-    made["rows"] = pa.repeat(True, count)
+    keys = keys_of(source, params, count)
+    made = {**keys, "rows": pa.repeat(True, count)}
     asked: list[tuple[str, str, object]] = []
     for at, aggregate in enumerate(params.aggregates.values()):
         column = source.column(aggregate.field) if aggregate.field else made["rows"]
-        made[f"v{at}"] = _prepared(cast("Column", column), aggregate, count)
+        made[f"v{at}"] = prepared(cast("Column", column), aggregate, count)
         asked.extend((f"v{at}", *way) for way in _ways(aggregate.function, made[f"v{at}"]))
-    keys = [f"k{at}" for at in range(len(params.keys))]
-    found = pa.table(made).group_by(keys, use_threads=False).aggregate(asked)
-    results = [found.column(name) for name in keys]
+    found = aggregated(made, keys, asked, count)
+    results = [found.column(name) for name in keys if params.keys]
     results += [_result(found, at, aggregate) for at, aggregate in enumerate(params.aggregates.values())]
     table: Table = pa.table(results, names=[*params.keys, *params.aggregates])
+    return table if count or params.keys else _of_nothing(table, params)
+
+
+def _of_nothing(groups: Table, params: GroupParams) -> Table:
+    """The one group of no rows at all, as in SQL: counts are 0, lists empty, all else is null."""
+    row: dict[str, object] = {
+        name: 0 if aggregate.function.startswith("count") else [] if aggregate.function == "list" else None
+        for name, aggregate in params.aggregates.items()
+    }
+    table: Table = arrow().Table.from_pylist([row], schema=groups.schema)
     return table
-
-
-def _prepared(column: Column, aggregate: Aggregate, count: int) -> Column:
-    """The column in a type in which the aggregate cannot overflow."""
-    pa = arrow()
-    kind = column.type
-    if pa.types.is_null(kind):
-        return column.cast(pa.int64())
-    if aggregate.function not in _NUMERIC:
-        return column
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise refusal(f"input_data.{aggregate.field}", f"{aggregate.function} needs numbers, found {kind}")
-    if aggregate.function in ("variance", "stddev"):
-        return column.cast(pa.float64(), safe=False)
-    if pa.types.is_integer(kind) and _largest(column) * count > _INT64_MAX:
-        return column.cast(pa.decimal128(38, 0))
-    if pa.types.is_decimal(kind):
-        return column.cast(pa.decimal256(76, kind.scale))  # type: ignore[attr-defined]  # a decimal type
-    return column
-
-
-def _largest(column: Column) -> int:
-    found = arrow_compute().min_max(column).as_py()
-    return max(abs(int(found["min"] or 0)), abs(int(found["max"] or 0)))
 
 
 def _ways(function: Name, column: object) -> list[tuple[str, object]]:
@@ -107,29 +107,14 @@ def _ways(function: Name, column: object) -> list[tuple[str, object]]:
             return [(function, None)]
 
 
-def _result(found: Table, at: int, aggregate: Aggregate) -> object:
+def _result(found: Table, at: int, aggregate: Aggregate) -> Column:
     pa = arrow()
     if aggregate.function == "mean" and f"v{at}_mean" not in found.column_names:
-        sums, counts = (found.column(f"v{at}_{part}").to_pylist() for part in ("sum", "count"))
-        means = [_mean(cast("Decimal | None", one), cast("int", many)) for one, many in zip(sums, counts, strict=True)]
-        return pa.array(means, pa.float64())
+        return exact_means(found.column(f"v{at}_sum"), found.column(f"v{at}_count"))
     column = found.column(f"v{at}_{aggregate.function}")
     if aggregate.function == "sum" and pa.types.is_decimal256(column.type):
-        return _narrowed(column)
+        return narrowed(column)
     return column
-
-
-def _mean(total: Decimal | None, count: int) -> float | None:
-    return None if total is None or not count else float(Fraction(total) / count)
-
-
-def _narrowed(column: Column) -> Column:
-    """A sum of decimals in the usual type, where it fits."""
-    pa = arrow()
-    try:
-        return column.cast(pa.decimal128(38, column.type.scale))  # type: ignore[attr-defined]  # a decimal type
-    except pa.ArrowInvalid:
-        return column
 
 
 def _plain(row: dict[str, object]) -> dict[str, object]:

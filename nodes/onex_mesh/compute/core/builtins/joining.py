@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, cast
 
 from pydantic import Field
 
-from onex_mesh.compute.core.builtins.frame import Params, Rows, columns, frame_of, names_of, refusal, refusing, taken
+from onex_mesh.compute.core.builtins.frame import (
+    Params,
+    columns,
+    frame_of,
+    names_of,
+    numbered,
+    refusal,
+    refusing,
+    taken,
+)
 from onex_mesh.compute.core.data import AnyData
-from onex_mesh.compute.core.tables import Column, Table, arrow, arrow_compute, is_table, table_of
+from onex_mesh.compute.core.tables import Column, Rows, Table, arrow, arrow_compute, is_table, table_of
 
 _KINDS = {
     "inner": "inner",
@@ -28,53 +38,66 @@ class JoinParams(Params):
     right_on: tuple[str, ...] = Field((), description="Key fields of the right rows, in that order. Default: as `on`.")
     kind: Literal["inner", "left", "right", "outer", "semi", "anti"] = Field("inner", description="Which rows stay.")
     right: list[dict[str, object]] | None = Field(
-        None, description="The right rows. Default: the data is an object with the fields left and right."
+        None, description="The right rows. Default: the input right, or the data is an object with left and right."
     )
     suffix: str = Field(
         "_right", description="Added to names of right fields that the left rows have too.", min_length=1
     )
 
 
-def join_rows(data: AnyData, params: JoinParams) -> object:
+def join_rows(data: AnyData, params: JoinParams, right: AnyData | None = None) -> object:
     """Rows of both inputs that are equal in the keys, in the order of the left ones, then of the right ones.
 
     Null equals nothing, as in SQL. The keys of the right rows are left out: they are the left ones'.
     """
-    left, right = _both(data, params)
+    both = _both(data, params, right)
     right_on = params.right_on or params.on
     if len(right_on) != len(params.on):
         raise refusal("algorithm_config.parameters.right_on", f"needs {len(params.on)} fields, as on has")
     with refusing("input_data", "cannot be joined"):
-        pairs = _pairs(left, right, params, right_on)
+        pairs = _pairs(both, params, right_on)
         if params.kind in ("semi", "anti"):
-            return taken(left, pairs.column("left"))
-        if is_table(left):
-            return _joined_tables(left, cast("Table", right), pairs, params, right_on)
-        return _joined_rows(left, cast("Rows", right), pairs, params, right_on)
+            return taken(both.left, pairs.column("left"))
+        if is_table(both.left):
+            others = both.right if is_table(both.right) else table_of(both.right)
+            return _joined_tables(both.left, others, pairs, params, right_on)
+        rows = both.right.to_pylist() if is_table(both.right) else both.right
+        return _joined_rows(both.left, rows, pairs, params, right_on)
 
 
-def _both(data: object, params: JoinParams) -> tuple[Table | Rows, Table | Rows]:
-    if params.right is not None:
-        left, right = frame_of(data), frame_of(params.right, _RIGHT)
-    else:
-        if not isinstance(data, dict) or set(data) != {"left", "right"}:
-            raise refusal("input_data", "expected an object with the fields left and right, or the parameter right")
-        left, right = frame_of(data["left"], "input_data.left"), frame_of(data["right"], "input_data.right")
-    if is_table(left) or is_table(right):
-        return (left if is_table(left) else table_of(left)), (right if is_table(right) else table_of(right))
-    return left, right
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """The two inputs and where they stand."""
+
+    left: Table | Rows
+    right: Table | Rows
+    left_at: str
+    right_at: str
 
 
-def _pairs(left: Table | Rows, right: Table | Rows, params: JoinParams, right_on: tuple[str, ...]) -> Table:
+def _both(data: object, params: JoinParams, right: object) -> _Both:
+    """Both inputs; the result is rows or a table as the left one is."""
+    pair = data if isinstance(data, dict) and set(data) == {"left", "right"} else None
+    given = [found for found in (right, params.right, pair) if found is not None]
+    if len(given) != 1:
+        ways = "the input right, the parameter right, or data that is an object with the fields left and right"
+        raise refusal("inputs.right", f"the right rows are {'given twice' if given else 'missing'}: {ways}")
+    if pair is not None:
+        left_at, right_at = "input_data.left", "input_data.right"
+        return _Both(frame_of(pair["left"], left_at), frame_of(pair["right"], right_at), left_at, right_at)
+    right_at = "inputs.right" if params.right is None else _RIGHT
+    return _Both(frame_of(data), frame_of(given[0], right_at), "input_data", right_at)
+
+
+def _pairs(both: _Both, params: JoinParams, right_on: tuple[str, ...]) -> Table:
     """Which row of the left goes with which of the right; null where there is none."""
     pa = arrow()
-    at = "input_data.right" if params.right is None else _RIGHT
-    lefts = columns(left, params.on, "input_data.left" if params.right is None else "input_data")
-    rights = columns(right, right_on, at)
+    lefts = columns(both.left, params.on, both.left_at)
+    rights = columns(both.right, right_on, both.right_at)
     keys = [f"key{number}" for number in range(len(params.on))]
     pairs = [_alike(lefts.column(one), rights.column(two)) for one, two in zip(params.on, right_on, strict=True)]
-    first = pa.table([*(one for one, _ in pairs), pa.array(range(lefts.num_rows), "int64")], names=[*keys, "left"])
-    second = pa.table([*(two for _, two in pairs), pa.array(range(rights.num_rows), "int64")], names=[*keys, "right"])
+    first = pa.table([*(one for one, _ in pairs), numbered(lefts.num_rows)], names=[*keys, "left"])
+    second = pa.table([*(two for _, two in pairs), numbered(rights.num_rows)], names=[*keys, "right"])
     found = first.join(second, keys=keys, join_type=_KINDS[params.kind], use_threads=False)
     order = [(name, "ascending") for name in ("left", "right") if name in found.column_names]
     table: Table = found.take(arrow_compute().sort_indices(found, sort_keys=order))
@@ -85,7 +108,10 @@ def _alike(left: Column, right: Column) -> tuple[Column, Column]:
     """Two key columns in one type; only such changes as lose nothing."""
     pa = arrow()
     kinds = pa.types
+    left, right = (_decoded(column) for column in (left, right))
     one, two = left.type, right.type
+    if one != two and all(kinds.is_string(kind) or kinds.is_large_string(kind) for kind in (one, two)):
+        return left.cast(pa.large_string()), right.cast(pa.large_string())
     if kinds.is_null(one) or kinds.is_null(two):
         other = two if kinds.is_null(one) else one
         common = pa.int64() if kinds.is_null(other) else other
@@ -94,6 +120,11 @@ def _alike(left: Column, right: Column) -> tuple[Column, Column]:
         common = pa.int64() if kinds.is_integer(one) and kinds.is_integer(two) else pa.float64()
         return left.cast(common), right.cast(common)
     return left, right
+
+
+def _decoded(column: Column) -> Column:
+    kind = column.type
+    return column.cast(kind.value_type) if arrow().types.is_dictionary(kind) else column  # type: ignore[attr-defined]
 
 
 def _right_names(left: Table | Rows, right: Table | Rows, suffix: str, right_on: tuple[str, ...]) -> dict[str, str]:
@@ -122,7 +153,7 @@ def _joined_tables(left: Table, right: Table, pairs: Table, params: JoinParams, 
         made[name] = column
         if name in other and params.kind in ("right", "outer"):
             # Where there is no left row the key is the right one's.
-            made[name] = pc.coalesce(column, rights.column(other[name]))
+            made[name] = pc.coalesce(*_alike(column, rights.column(other[name])))
     made.update({new: rights.column(name) for name, new in names.items()})
     table: Table = arrow().table(made)
     return table
