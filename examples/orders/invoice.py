@@ -67,7 +67,7 @@ def read_invoice(rows: Sequence[Mapping[str, str]]) -> Invoice:
     if len(numbers) > 1 or "" in numbers:
         raise NotAnInvoiceError(f"the lines belong to several invoices: {', '.join(sorted(numbers)) or 'none'}")
     return Invoice(
-        invoice_no=numbers.pop(),
+        invoice_no=min(numbers),
         customer_id=_first(rows, "CustomerID"),
         country=_first(rows, "Country"),
         invoiced_at=_moment(_first(rows, "InvoiceDate")),

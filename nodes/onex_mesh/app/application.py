@@ -11,6 +11,7 @@ from typing import TypeVar
 from packaging.version import InvalidVersion, Version
 
 from onex.v1 import workflow_pb2
+from onex_mesh.app.pure_algorithm import check_algorithm
 from onex_mesh.app.workflows import WorkflowDefinition, register_workflow
 from onex_mesh.compute.core import AlgorithmRegistry
 from onex_mesh.compute.core.algorithm import Merge
@@ -79,9 +80,12 @@ class App:
 
         Raises:
             ValidationError: The signature does not fit, or name and version are taken; with file and line.
+            PurityViolationError: It is declared pure and does what is not; likewise.
         """
 
         def register(function: _Function) -> _Function:
+            if pure:
+                check_algorithm(function, *(merge,) if callable(merge) else ())
             self.algorithms.add_function(
                 function, name=name, version=version, pure=pure, merge=merge, description=description
             )
