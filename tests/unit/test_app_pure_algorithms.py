@@ -84,6 +84,12 @@ def doubled(data: pa.Table) -> pa.Table:
     return data.append_column("double", pc.multiply(data.column("n"), 2))
 
 
+def waiting(data: list[int]) -> list[int]:
+    """Honest: slow."""
+    time.sleep(data[0])
+    return data
+
+
 def scaled(data: np.ndarray) -> np.ndarray:
     """Honest: NumPy."""
     return np.sqrt(data) / np.linalg.norm(data)
@@ -96,6 +102,9 @@ def test_a_pure_algorithm_that_is_not_is_refused_with_its_line(function: Callabl
     with pytest.raises(PurityViolationError, match=rf"{Path(__file__).name}:\d+: .*declared with pure=False"):
         app.algorithm()(function)
     assert app.algorithms.names() == []
+    with pytest.raises(PurityViolationError) as caught:
+        app.algorithm()(function)
+    assert "ctx." not in caught.value.message
     app.algorithm(pure=False)(function)
     assert not app.algorithms.get(function.__name__).pure
 
@@ -112,7 +121,7 @@ def test_its_merge_is_held_to_it_too() -> None:
     app.algorithm(merge=MergeStrategy.CONCATENATE)(summed)
 
 
-@pytest.mark.parametrize("function", [priced, doubled, scaled])
+@pytest.mark.parametrize("function", [priced, doubled, scaled, waiting])
 def test_honest_algorithms_are_taken(function: Callable[..., object]) -> None:
     """R27: libraries are no alarm by themselves."""
     app = App("shop")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 
 from pydantic import BaseModel
@@ -23,13 +23,17 @@ from onex_mesh.reducer.core.uses import Scope, Use, function_in, names_read, use
 from onex_mesh.runtime.errors import PurityViolationError
 
 
-def check_function(function: object) -> None:
+def check_function(function: object, *, allowed: Sequence[object] = ()) -> None:
     """Refuses a function that is plainly not pure.
+
+    Args:
+        function: The function.
+        allowed: What it may use all the same.
 
     Raises:
         PurityViolationError: With file and line of what it would do.
     """
-    check = _Check()
+    check = _Check(allowed)
     check.function(function)
     check.members()
 
@@ -50,6 +54,7 @@ def check_model(model: type[BaseModel]) -> None:
 class _Check:
     """One check, over everything that it reaches."""
 
+    allowed: Sequence[object] = ()
     seen: dict[int, object] = field(default_factory=dict)
     """What was looked at, by identity; kept, so that no other object gets the same."""
     ordered: set[tuple[types.CodeType, frozenset[str]]] = field(default_factory=set)
@@ -107,6 +112,8 @@ class _Check:
 
     def value(self, value: object, use: Use) -> None:
         """Judges something that is used, and what it holds."""
+        if any(value is one for one in self.allowed):
+            return
         reason = reason_against(value)
         if reason:
             raise _violation(use.where(), use.name, reason)
