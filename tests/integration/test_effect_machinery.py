@@ -131,7 +131,8 @@ async def test_a_slow_target_does_not_slow_another(tmp_path: Path, etcd: Embedde
             assert silent.requests == 4
             for call in stuck:
                 call.cancel()
-            await until(lambda: silent.hung_up == 4)
+            # One that waited may have had its turn before its own cancellation came.
+            await until(lambda: silent.hung_up == silent.requests >= 4)
 
 
 async def test_slow_handlers_hold_up_nobody(tmp_path: Path, etcd: EmbeddedEtcd, keys: Keyspace) -> None:
