@@ -187,6 +187,20 @@ def test_a_watermark_closes_what_ends_by_then(
     assert grouped.late_count == len(model.late)
 
 
+@pytest.mark.parametrize(("second", "sessions"), [(9, 1), (10, 2), (11, 2)])
+def test_records_as_far_apart_as_the_gap_are_two_sessions(second: int, sessions: int) -> None:
+    """R50: in one batch and in two, as rows and as tables; a record between two sessions makes them one."""
+    records = [("a", 0, 1), ("a", second, 2)]
+    made = config(SESSION, 10, lateness=60)
+    for source in (plain(records), table(records)):
+        for at in ([], [1]):
+            found = rows(run(made, source, at))
+            assert len(found) == sessions
+            assert found[-1]["window_end"] == text_of((second + 10) * SECOND)
+    for source in (plain([*records, ("a", 5, 3)]), table([*records, ("a", 5, 3)])):
+        assert [row["n"] for row in rows(run(made, source, [2]))] == [3]
+
+
 def test_late_records_are_dropped_refused_or_returned() -> None:
     """R50: as the window says; a count in any case."""
     records = plain([("a", 50, 1), ("a", 3, 2), ("b", 4, 3)])
