@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import cast
 
@@ -40,3 +43,20 @@ def table_payload(table: pa.Table) -> common_pb2.Payload:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes_payload(sink.getvalue().to_pybytes(), ARROW_TYPE)
+
+
+def printed_whatever_the_hash_seed(code: str) -> str:
+    """What a program prints, in processes of its own with different PYTHONHASHSEED; the same in each."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("0", "1", "4242")
+    }
+    assert len(printed) == 1
+    return printed.pop()
